@@ -1,0 +1,147 @@
+//! What can go wrong: in the store, and in a file operation on a transaction.
+
+use std::path::PathBuf;
+
+use crate::id::{EntryId, NodeId, SandboxId};
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such sandbox has a log here, or it was deleted.
+    #[error("sandbox {0} is not in the store")]
+    UnknownSandbox(SandboxId),
+    /// No such entry in a log.
+    #[error("sandbox {sandbox} has no entry {seq}")]
+    UnknownEntry {
+        /// Whose log.
+        sandbox: SandboxId,
+        /// The number asked for.
+        seq: u64,
+    },
+    /// A node that something names is not in the store.
+    #[error("node {0} is not in the store")]
+    MissingNode(NodeId),
+    /// A node's bytes do not hash to its name, or do not decode.
+    #[error("node {node} is damaged: {reason}")]
+    DamagedNode {
+        /// The damaged node.
+        node: NodeId,
+        /// What was found, and where.
+        reason: String,
+    },
+    /// A file of the store does not have the form that it should.
+    #[error("{path} is damaged at byte {offset}: {reason}")]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What was found.
+        reason: String,
+    },
+    /// Somebody else appended first: this is the fence.
+    #[error("the head of {sandbox} is {found:?}, not {expected:?}")]
+    StaleHead {
+        /// Whose log.
+        sandbox: SandboxId,
+        /// The head that the caller had seen.
+        expected: Option<EntryId>,
+        /// The head that is.
+        found: Option<EntryId>,
+    },
+    /// The store was written by a newer version.
+    #[error("{what} has format version {found}, and this program knows up to {known}")]
+    NewerFormat {
+        /// The file or node kind.
+        what: String,
+        /// Its version.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
+    /// Another process has the store open.
+    #[error("{0} is in use by another process")]
+    Locked(PathBuf),
+    /// A value is larger than its format allows.
+    #[error("{what} has {bytes} bytes, more than {limit}")]
+    TooLarge {
+        /// What was too large.
+        what: &'static str,
+        /// How large.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// An earlier write or sync failed, and nothing more is written until the store is opened again.
+    #[error("the journal stopped after a failed write: {0}")]
+    Stopped(String),
+    /// The operating system refused.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Its answer.
+        source: std::io::Error,
+    },
+    /// The derived index refused.
+    #[error("the index: {0}")]
+    Index(#[from] rusqlite::Error),
+    /// Writing an export failed.
+    #[error("writing an export: {0}")]
+    Export(std::io::Error),
+}
+
+/// A file operation's failure, in POSIX terms.
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// `ENOENT`
+    #[error("no such file or directory")]
+    NotFound,
+    /// `EEXIST`
+    #[error("the name exists already")]
+    Exists,
+    /// `ENOTDIR`
+    #[error("not a directory")]
+    NotADirectory,
+    /// `EISDIR`
+    #[error("is a directory")]
+    IsADirectory,
+    /// `ENOTEMPTY`
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// `ENAMETOOLONG`: a name is at most 255 bytes, a symlink's target at most 4,095.
+    #[error("the name is too long")]
+    NameTooLong,
+    /// `EINVAL`: empty, `.`, `..`, or a name with a slash or a NUL.
+    #[error("the name is not allowed")]
+    InvalidName,
+    /// `EINVAL`: a directory into itself, a read of what is no file.
+    #[error("the operation does not fit the file")]
+    Invalid,
+    /// `EBUSY`: the root can't be removed or renamed.
+    #[error("the file is in use")]
+    Busy,
+    /// `EMLINK`
+    #[error("too many links")]
+    TooManyLinks,
+    /// `EFBIG`: past the largest file size, 2^63 - 1 bytes.
+    #[error("the file is too large")]
+    TooLarge,
+    /// The sandbox may not hold so many bytes.
+    #[error("the sandbox may hold at most {limit_bytes} bytes of files")]
+    QuotaBytes {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The sandbox may not hold so many files.
+    #[error("the sandbox may hold at most {limit_inodes} files, directories and links")]
+    QuotaInodes {
+        /// The limit.
+        limit_inodes: u64,
+    },
+    /// `EIO`: the store below failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

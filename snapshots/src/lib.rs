@@ -1,0 +1,19 @@
+//! States and the log: an immutable, content-addressed store of file trees and memory images.
+//!
+//! A `Store` holds *nodes* (directories, files, blobs, states) named by the BLAKE3 hash of their canonical bytes, and one
+//! append-only, hash-chained *log* per sandbox. A `Transaction` is writable work on top of a state; sealing it gives the
+//! new nodes, and `Store::append` makes nodes and log entries durable in one record: that is the only commit there is.
+//!
+//! This crate knows no wasm, no web, no policy and no async. Time and randomness are arguments.
+//!
+//! Start reading at `store.rs` (what a store is made of), then `transaction.rs` (how a call writes), then
+//! `docs/formats/store.md` (what is on disk).
+
+mod codec;
+mod error;
+mod id;
+mod node;
+
+pub use error::{FsError, StoreError};
+pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
+pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
