@@ -5,6 +5,8 @@
 //! which publishes to the index; reading asks the cache, then the index, then a segment.
 
 mod nodes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};

@@ -1,6 +1,9 @@
 //! The thin line between the journal and the operating system: everything that it writes goes through here, so that a
 //! failing or forgetful disk can stand in for the real one.
 
+#[cfg(test)]
+pub(crate) mod simulated;
+
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -230,6 +230,12 @@ impl Writer {
         begin(&*shared.disk, &*file, temporary, &header).map_err(|source| failed("begin", source))?;
         *lock(&shared.active) = (number, Arc::clone(&file));
         shared.counters.segments.fetch_add(1, Ordering::Relaxed);
+        if self.segment.filled > self.segment.offset {
+            // The zeros left behind are of no more use; keeping them would do no harm.
+            if let Err(error) = self.segment.file.truncate(self.segment.offset) {
+                tracing::debug!(%error, "cutting a full segment to its length");
+            }
+        }
         let filled = ready.as_ref().map_or(HEADER_BYTES, |(_, bytes)| *bytes);
         self.is_filled = ready.is_some();
         self.limit = match ready {
