@@ -156,9 +156,7 @@ impl Index {
     /// # Errors
     /// [`StoreError::Stopped`] when the database can't take it.
     pub(crate) fn wait_for_room(&self) -> Result<(), StoreError> {
-        let is_full = || {
-            self.shared.pending.read().unwrap_or_else(PoisonError::into_inner).nodes.len() > PENDING_LIMIT
-        };
+        let is_full = || self.shared.pending.read().unwrap_or_else(PoisonError::into_inner).nodes.len() > PENDING_LIMIT;
         if !is_full() {
             return Ok(());
         }

@@ -138,8 +138,7 @@ impl Database {
 
     /// Returns where every log stands.
     pub(crate) fn tips(&self) -> rusqlite::Result<BTreeMap<SandboxId, Tip>> {
-        let mut query =
-            self.connection.prepare("SELECT sandbox, entry, seq, state, generation, deleted FROM heads")?;
+        let mut query = self.connection.prepare("SELECT sandbox, entry, seq, state, generation, deleted FROM heads")?;
         let rows = query.query_map([], |row| {
             let head = Head {
                 entry: EntryId(row.get(1)?),
@@ -260,9 +259,11 @@ fn apply_entry(connection: &Connection, entry: &Entry, location: Location) -> ru
         }
         EntryBody::Policy { .. } | EntryBody::Other { .. } => {}
     }
-    connection
-        .prepare_cached("UPDATE heads SET entry = ?, seq = ? WHERE sandbox = ?")?
-        .execute(params![entry.id.as_bytes(), entry.seq.cast_signed(), sandbox])?;
+    connection.prepare_cached("UPDATE heads SET entry = ?, seq = ? WHERE sandbox = ?")?.execute(params![
+        entry.id.as_bytes(),
+        entry.seq.cast_signed(),
+        sandbox
+    ])?;
     Ok(())
 }
 
@@ -308,7 +309,8 @@ pub(crate) fn entries_after(
     seq: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<(u64, EntryId, Location)>> {
-    let query = "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let query =
+        "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq > ? ORDER BY seq LIMIT ?";
     entries(connection, query, sandbox, seq, limit)
 }
 

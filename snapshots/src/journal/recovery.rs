@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, SegmentFile};
 use super::record::{ALIGNMENT, NoRecord, Record, RecordHeader};
-use super::segment::{self, HEADER_BYTES, HeaderError, Position, SegmentHeader, FILLING, PLAIN};
+use super::segment::{self, FILLING, HEADER_BYTES, HeaderError, PLAIN, Position, SegmentHeader};
 use crate::error::StoreError;
 
 /// A segment that can be written on.
@@ -197,8 +197,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some(NoRecord("the record does not follow the one before it")));
             }
             let (start, end) = (self.offset, self.offset + length);
-            *last =
-                Position { segment: self.found.number, start, end, seq, epoch, checksum: record.checksum };
+            *last = Position { segment: self.found.number, start, end, seq, epoch, checksum: record.checksum };
             on_record(&record, *last)?;
             self.offset = end;
         }

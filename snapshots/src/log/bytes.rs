@@ -156,9 +156,7 @@ fn read_call(input: &mut Reader<'_>) -> Result<CallRecord, CodecError> {
     let tool = text(input, NAME_LIMIT, "a tool's name")?;
     let arguments = input.id()?;
     let status = text(input, NAME_LIMIT, "a status")?;
-    let exit_code = input.option(|input| {
-        i32::try_from(input.i64()?).map_err(|_| CodecError::Range("an exit code"))
-    })?;
+    let exit_code = input.option(|input| i32::try_from(input.i64()?).map_err(|_| CodecError::Range("an exit code")))?;
     let message = input.option(|input| text(input, MESSAGE_LIMIT, "a message"))?;
     let (stdout, stderr, cut) = (input.id()?, input.id()?, input.u8()?);
     if cut > STDOUT_CUT | STDERR_CUT {
@@ -210,7 +208,15 @@ mod tests {
     use crate::id::NodeId;
 
     fn call() -> impl Strategy<Value = CallRecord> {
-        (any::<[u8; 16]>(), any::<[[u8; 32]; 5]>(), ".{0,9}", ".{0,9}", any::<(Option<i32>, Option<String>)>(), any::<[u64; 4]>(), any::<[bool; 4]>())
+        (
+            any::<[u8; 16]>(),
+            any::<[[u8; 32]; 5]>(),
+            ".{0,9}",
+            ".{0,9}",
+            any::<(Option<i32>, Option<String>)>(),
+            any::<[u64; 4]>(),
+            any::<[bool; 4]>(),
+        )
             .prop_map(|(id, hashes, tool, status, (exit_code, message), usage, flags)| CallRecord {
                 id: CallId(id),
                 tool,
@@ -223,28 +229,30 @@ mod tests {
                 stdout_cut: flags[0],
                 stderr_cut: flags[1],
                 result: flags[2].then_some(NodeId(hashes[3])),
-                usage: Usage {
-                    wall_ns: usage[0],
-                    fuel: usage[1],
-                    memory_peak_bytes: usage[2],
-                    output_bytes: usage[3],
-                },
+                usage: Usage { wall_ns: usage[0], fuel: usage[1], memory_peak_bytes: usage[2], output_bytes: usage[3] },
                 guest: flags[3].then_some(hashes[4]),
             })
     }
 
     fn operation() -> impl Strategy<Value = Operation> {
-        (0..11usize, any::<(Option<[u8; 32]>, [u8; 32], u64, Option<u64>, u64, Vec<u8>)>(), ".{0,9}", proptest::option::of(call()))
-            .prop_map(|(kind, (before, after, generation, target, policy_revision, detail), actor, call)| Operation {
-                kind: OperationKind::ALL[kind],
-                before: before.map(StateId),
-                after: StateId(after),
-                generation,
-                actor,
-                target,
-                policy_revision,
-                detail,
-                call,
+        (
+            0..11usize,
+            any::<(Option<[u8; 32]>, [u8; 32], u64, Option<u64>, u64, Vec<u8>)>(),
+            ".{0,9}",
+            proptest::option::of(call()),
+        )
+            .prop_map(|(kind, (before, after, generation, target, policy_revision, detail), actor, call)| {
+                Operation {
+                    kind: OperationKind::ALL[kind],
+                    before: before.map(StateId),
+                    after: StateId(after),
+                    generation,
+                    actor,
+                    target,
+                    policy_revision,
+                    detail,
+                    call,
+                }
             })
     }
 

@@ -22,7 +22,11 @@ fn open(directory: &Path) -> Store {
 }
 
 /// Opens a store whose segments are on `disk` and whose index is in `directory`.
-fn open_on(disk: &(impl Disk + Clone + 'static), directory: &Path, options: &StoreOptions) -> Result<Store, StoreError> {
+fn open_on(
+    disk: &(impl Disk + Clone + 'static),
+    directory: &Path,
+    options: &StoreOptions,
+) -> Result<Store, StoreError> {
     let lock = take_lock(&directory.join("lock"))?;
     Store::open_on(Arc::new(disk.clone()), directory, options, lock)
 }

@@ -174,7 +174,11 @@ fn a_tail_torn_at_any_byte_is_cut() {
         bytes[cut..].fill(0);
         let lost_nothing = bytes == whole;
         torn.replace(FIRST, &bytes);
-        assert_eq!(entries_left(&torn, directory.path()).unwrap(), if lost_nothing { 3 } else { 2 }, "zeros from {cut}");
+        assert_eq!(
+            entries_left(&torn, directory.path()).unwrap(),
+            if lost_nothing { 3 } else { 2 },
+            "zeros from {cut}"
+        );
         assert!(lost_nothing || torn.bytes(FIRST)[ends[1]..].iter().all(|&byte| byte == 0), "the tail is zeros again");
         torn.replace(FIRST, &whole[..cut]);
         assert_eq!(entries_left(&torn, directory.path()).unwrap(), 2, "cut at {cut}");

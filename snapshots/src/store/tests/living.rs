@@ -277,7 +277,8 @@ fn a_removed_or_damaged_index_is_rebuilt_equal() {
         for call_number in 0..30u64 {
             at = call(&store, &at, call_number, &[blob(&[number, call_number as u8].repeat(100))]).unwrap();
         }
-        let named = EntryBody::Checkpoint { name: format!("n{number}"), state: store.head(sandbox(number)).unwrap().state };
+        let named =
+            EntryBody::Checkpoint { name: format!("n{number}"), state: store.head(sandbox(number)).unwrap().state };
         let drafts = vec![Draft { time: Timestamp(1), body: named }];
         store.append(sandbox(number), Some(at.id), drafts, NodeBatch::new()).unwrap();
     }
