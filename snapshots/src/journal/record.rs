@@ -204,6 +204,8 @@ fn sandbox_at(bytes: &[u8], offset: usize) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const KEY: [u8; 32] = [5; 32];
@@ -251,6 +253,29 @@ mod tests {
         let bytes = record(&[b"\x04x"]);
         assert!(Record::parse(&bytes, &[6; 32], 128).is_err());
         assert!(Record::parse(&bytes, &KEY, 256).is_err());
+    }
+
+    proptest! {
+        /// Whatever a record's fixed part and table say, with a checksum that matches, reading it ends in an answer.
+        #[test]
+        fn numbers_that_lie_are_refused(counts: [u32; 2], length: u64, table: Vec<u8>, small: bool) {
+            let mut bytes = record(&[b"\x04abc", b"\x04d"]);
+            let (counts, length) = if small { (counts.map(|count| count % 5), length % 400) } else { (counts, length) };
+            bytes[12..16].copy_from_slice(&counts[0].to_le_bytes());
+            bytes[16..20].copy_from_slice(&counts[1].to_le_bytes());
+            bytes[24..32].copy_from_slice(&length.to_le_bytes());
+            bytes.splice(FIXED_BYTES.., table);
+            bytes.resize(bytes.len().max(400), 0);
+            let checked = (counts[0] as usize).saturating_add(counts[1] as usize).saturating_mul(ITEM_BYTES);
+            let checked = checked.saturating_add(FIXED_BYTES);
+            if checked + CHECKSUM_BYTES <= bytes.len() {
+                let checksum = blake3::keyed_hash(&KEY, &bytes[..checked]);
+                bytes[checked..checked + CHECKSUM_BYTES].copy_from_slice(checksum.as_bytes());
+            }
+            if let Ok(record) = Record::parse(&bytes, &KEY, 128) {
+                prop_assert_eq!(record.placed(1).count(), (counts[0] + counts[1]) as usize);
+            }
+        }
     }
 
     #[test]

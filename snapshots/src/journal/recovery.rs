@@ -54,6 +54,9 @@ pub(crate) fn recover(
             None => Ok(Recovered { last, active: None, segments, cut_bytes: 0 }),
         };
     };
+    if from.is_some() && !(1..=newest).contains(&last.segment) {
+        return Err(damaged(disk, last.segment, last.start, "the segment is gone"));
+    }
     let mut recovered = Recovered { last, active: None, segments, cut_bytes: 0 };
     for number in last.segment.max(1)..=newest {
         let found = open_segment(disk, number)?;
@@ -163,18 +166,18 @@ impl<'a> Scan<'a> {
 
     /// Steps over the record that the index saw last, making sure that it is still there.
     fn expect_last(&mut self, last: Position) -> Result<(), StoreError> {
-        match self.parse(last.start) {
-            Ok(record) if record.checksum == last.checksum && record.verify().is_ok() => {
-                self.offset = last.end;
-                Ok(())
-            }
-            _ => Err(damaged(
-                self.disk,
-                last.segment,
-                last.start,
-                "the index has seen a record here that is damaged or gone; remove the index to go on with what is left",
-            )),
+        let is_last = |record: &Record<'_>| {
+            let RecordHeader { seq, epoch, length, .. } = record.header;
+            let ends = last.start.checked_add(length) == Some(last.end);
+            ends && (seq, epoch, record.checksum) == (last.seq, last.epoch, last.checksum) && record.verify().is_ok()
+        };
+        if self.parse(last.start).is_ok_and(|record| is_last(&record)) {
+            self.offset = last.end;
+            return Ok(());
         }
+        let reason =
+            "the index has seen a record here that is damaged or gone; remove the index to go on with what is left";
+        Err(damaged(self.disk, last.segment, last.start, reason))
     }
 
     /// Reads records until one does not verify (returned) or the rest is zeros.

@@ -20,6 +20,8 @@ use crate::log::{Entry, Tip};
 
 /// How large the first segment of a store is; every further one is four times its predecessor, up to the setting.
 const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+/// From how many bytes on a record is better off without zeros below it: writing them costs more than the sync of metadata.
+const LARGE_RECORD_BYTES: u64 = 1 << 20;
 /// How much is gathered before it is written.
 const WRITE_BYTES: usize = 8 << 20;
 
@@ -48,6 +50,8 @@ struct Group {
     tips: HashMap<SandboxId, Tip>,
     answers: Vec<(SyncSender<Answer>, Vec<Entry>)>,
     appends: bool,
+    /// Some records would have been faster over zeros and found none.
+    lacked_zeros: bool,
     syncs: bool,
 }
 
@@ -60,6 +64,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        let _closing = Closing(Arc::clone(&self.shared));
         while let Some(requests) = self.shared.take_work() {
             self.commit(requests);
         }
@@ -74,11 +79,11 @@ impl Writer {
             }
         }
         let outcome = self.shared.check().and_then(|()| self.finish());
-        let Group { written, answers, appends, .. } =
+        let Group { written, answers, lacked_zeros, .. } =
             std::mem::replace(&mut self.group, Group { start: self.segment.offset, ..Group::default() });
         if outcome.is_ok() {
             self.shared.index.publish(written);
-            self.want_next(appends);
+            self.want_next(lacked_zeros);
         }
         for (answer, entries) in answers {
             drop(answer.send(self.shared.check().map(|()| entries)));
@@ -204,14 +209,11 @@ impl Writer {
     /// Goes to a new segment when a record of this length does not fit, or when one with zeros is there for an append.
     fn make_room(&mut self, kind: RecordKind, length: u64) -> Result<(), StoreError> {
         let fits = self.segment.offset.checked_add(length).is_some_and(|end| end <= self.limit);
-        let ready = match kind {
-            RecordKind::Append if !(fits && self.is_filled) => {
-                lock(&self.shared.duties).take_ready(HEADER_BYTES.saturating_add(length))
-            }
-            // Nodes in bulk go to segments that were never filled: writing everything twice would cost more than
-            // the sync of a growing file, which is not waited for here.
-            _ => None,
-        };
+        let mut ready = None;
+        if kind == RecordKind::Append && length <= LARGE_RECORD_BYTES && !(fits && self.is_filled) {
+            ready = lock(&self.shared.duties).take_ready(HEADER_BYTES.saturating_add(length));
+            self.group.lacked_zeros |= ready.is_none();
+        }
         if fits && ready.is_none() {
             return Ok(());
         }
@@ -251,14 +253,25 @@ impl Writer {
         new_header(number, self.epoch, self.last.seq + 1, self.last.checksum, &self.shared.settings.salt)
     }
 
-    /// Asks for a segment with zeros in time: when a quarter of this one is used, or when appends have to do without.
-    fn want_next(&self, appends: bool) {
-        let wants = if self.is_filled { self.segment.offset > self.limit / 4 } else { appends };
+    /// Asks for a segment with zeros in time: when a quarter of this one is used, or when records have to do without.
+    fn want_next(&self, lacked_zeros: bool) {
+        let wants = if self.is_filled { self.segment.offset > self.limit / 4 } else { lacked_zeros };
         if wants {
             let bytes = self.segment.filled.saturating_mul(4).max(FIRST_SEGMENT_BYTES);
             let bytes = bytes.min(self.shared.settings.segment_bytes);
             lock(&self.shared.duties).want(bytes, &self.shared.duty);
         }
+    }
+}
+
+/// Lets nobody wait for a writer that ended, however it did.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.0.queue);
+        queue.is_closed = true;
+        queue.waiting.clear();
     }
 }
 
