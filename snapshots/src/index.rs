@@ -57,7 +57,7 @@ impl Written {
 /// An entry that was found: in memory, or at a place in a segment.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Pending(Entry),
+    Pending(Box<Entry>),
     Stored(EntryId, Location),
 }
 
@@ -220,7 +220,13 @@ impl Index {
             }
         }
         let rest = limit.saturating_sub(found.len());
-        found.extend(pending.into_iter().filter(|entry| entry.seq > last).take(rest).map(Found::Pending));
+        found.extend(
+            pending
+                .into_iter()
+                .filter(|entry| entry.seq > last)
+                .take(rest)
+                .map(|entry| Found::Pending(Box::new(entry))),
+        );
         Ok(found)
     }
 
@@ -236,7 +242,7 @@ impl Index {
         pending.truncate(limit);
         let below = pending.last().map_or(before_seq, |entry| entry.seq);
         let rest = limit.saturating_sub(pending.len());
-        let mut found: Vec<Found> = pending.into_iter().map(Found::Pending).collect();
+        let mut found: Vec<Found> = pending.into_iter().map(|entry| Found::Pending(Box::new(entry))).collect();
         if rest > 0 && below > 1 {
             let rows = self.read(|connection| database::entries_before(connection, sandbox, below, rest))?;
             found.extend(rows.into_iter().map(|(_, id, location)| Found::Stored(id, location)));

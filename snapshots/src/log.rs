@@ -150,6 +150,7 @@ pub struct Usage {
 
 /// What an entry tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most entries are operations")]
 pub enum EntryBody {
     /// The head moved.
     Operation(Operation),
@@ -274,12 +275,12 @@ impl EntryBody {
 /// # Errors
 /// [`StoreError::NewerFormat`], or [`StoreError::DamagedNode`] when they are no entry.
 pub(crate) fn decode(id: EntryId, bytes: &[u8]) -> Result<Entry, StoreError> {
-    let newer = bytes::version(bytes).filter(|&version| version > bytes::ENTRY_VERSION);
+    let newer = bytes::version(bytes).filter(|&version| version > u64::from(bytes::ENTRY_VERSION));
     if let Some(version) = newer {
         return Err(StoreError::NewerFormat {
             what: format!("entry {id}"),
             found: u32::try_from(version).unwrap_or(u32::MAX),
-            known: bytes::ENTRY_VERSION as u32,
+            known: bytes::ENTRY_VERSION,
         });
     }
     Entry::from_bytes(id, bytes)

@@ -6,6 +6,7 @@
 
 mod nodes;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the numbers of these tests are small")]
 mod tests;
 
 use std::fmt;
@@ -47,7 +48,7 @@ pub enum Durability {
 }
 
 /// How a store is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
     /// When an append is answered.
     pub durability: Durability,
@@ -197,7 +198,7 @@ impl Store {
             self.inner.journal.put(first)?;
         }
         let appended = self.inner.journal.append(Append { sandbox, expected, drafts: entries, nodes: missing })?;
-        self.inner.nodes.keep(nodes.iter());
+        self.inner.nodes.keep(nodes.into_nodes());
         Ok(appended)
     }
 
@@ -214,7 +215,8 @@ impl Store {
             self.inner.journal.put(missing)?;
         }
         // Contents come by the gigabyte and are rarely read next; what leads to them is.
-        self.inner.nodes.keep(nodes.iter().filter(|(_, bytes)| bytes.first() != Some(&(NodeKind::Blob as u8))));
+        let is_blob = |bytes: &Bytes| bytes.first() == Some(&(NodeKind::Blob as u8));
+        self.inner.nodes.keep(nodes.into_nodes().filter(|(_, bytes)| !is_blob(bytes)));
         Ok(())
     }
 
@@ -282,7 +284,7 @@ impl Store {
 
     fn load(&self, found: Vec<Found>) -> Result<Vec<Entry>, StoreError> {
         let load = |found| match found {
-            Found::Pending(entry) => Ok(entry),
+            Found::Pending(entry) => Ok(*entry),
             Found::Stored(id, location) => log::decode(id, &self.inner.nodes.at(&NodeId(id.0), location)?),
         };
         found.into_iter().map(load).collect()

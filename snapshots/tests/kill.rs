@@ -60,12 +60,10 @@ fn child_that_commits_until_it_is_killed() {
     let directory = Path::new(&directory);
     let store = Store::open(directory, options(directory)).expect("the store opens");
     std::thread::scope(|scope| {
-        (0..WRITERS).for_each(|writer| {
-            drop(scope.spawn({
-                let store = &store;
-                move || write_on(store, writer)
-            }))
-        });
+        for writer in 0..WRITERS {
+            let store = &store;
+            scope.spawn(move || write_on(store, writer));
+        }
     });
 }
 

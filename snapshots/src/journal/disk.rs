@@ -2,6 +2,7 @@
 //! failing or forgetful disk can stand in for the real one.
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 pub(crate) mod simulated;
 
 use std::fmt::Debug;

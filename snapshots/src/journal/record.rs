@@ -203,6 +203,7 @@ fn sandbox_at(bytes: &[u8], offset: usize) -> [u8; 16] {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 mod tests {
     use proptest::prelude::*;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, SegmentFile};
 use super::record::{ALIGNMENT, NoRecord, Record, RecordHeader};
-use super::segment::{self, FILLING, HEADER_BYTES, HeaderError, PLAIN, Position, SegmentHeader};
+use super::segment::{self, FILLING, HEADER_BYTES, HeaderBytes, HeaderError, PLAIN, Position, SegmentHeader};
 use crate::error::StoreError;
 
 /// A segment that can be written on.
@@ -120,7 +120,7 @@ fn open_segment(disk: &dyn Disk, number: u32) -> Result<Found, StoreError> {
     if length < HEADER_BYTES {
         return Err(damaged(disk, number, length, "the segment ends within its header"));
     }
-    let mut bytes = [0; HEADER_BYTES as usize];
+    let mut bytes: HeaderBytes = [0; 128];
     file.read_exact_at(&mut bytes, 0).map_err(|source| io_error(disk, "read", &name, source))?;
     let header = SegmentHeader::from_bytes(&bytes).map_err(|error| match error {
         HeaderError::Damaged(reason) => damaged(disk, number, 0, reason),
@@ -212,10 +212,8 @@ impl<'a> Scan<'a> {
         let end = self.start + self.bytes.len() as u64;
         let mut offset = self.offset + step;
         while offset < end {
-            if let Ok(record) = self.parse(offset) {
-                if record.header.seq > seq && record.header.synced >= seq {
-                    return true;
-                }
+            if self.parse(offset).is_ok_and(|record| record.header.seq > seq && record.header.synced >= seq) {
+                return true;
             }
             offset += step;
         }

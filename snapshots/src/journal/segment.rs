@@ -6,6 +6,8 @@ use crate::id::NodeId;
 
 /// The bytes before the first record.
 pub(crate) const HEADER_BYTES: u64 = 128;
+/// A header's bytes.
+pub(crate) type HeaderBytes = [u8; 128];
 /// The version of segments that this program writes, and the newest that it reads.
 pub(crate) const SEGMENT_VERSION: u32 = 1;
 /// What a segment is called while zeros are written ahead of its records.
@@ -40,8 +42,8 @@ pub(crate) enum HeaderError {
 }
 
 impl SegmentHeader {
-    pub(crate) fn to_bytes(&self) -> [u8; HEADER_BYTES as usize] {
-        let mut bytes = [0; HEADER_BYTES as usize];
+    pub(crate) fn to_bytes(&self) -> HeaderBytes {
+        let mut bytes: HeaderBytes = [0; 128];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.number.to_le_bytes());
@@ -54,7 +56,7 @@ impl SegmentHeader {
         bytes
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8; HEADER_BYTES as usize]) -> Result<Self, HeaderError> {
+    pub(crate) fn from_bytes(bytes: &HeaderBytes) -> Result<Self, HeaderError> {
         if bytes[..8] != MAGIC {
             return Err(HeaderError::Damaged("this is not the header of a segment"));
         }

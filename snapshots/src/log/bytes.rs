@@ -9,7 +9,7 @@ use crate::id::{CallId, EntryId, SandboxId, StateId, Timestamp};
 use crate::node::{NodeKind, node_id};
 
 /// The version of an entry's bytes that this program writes, and the newest that it reads.
-pub(super) const ENTRY_VERSION: u64 = 1;
+pub(super) const ENTRY_VERSION: u32 = 1;
 
 const OPERATION: u8 = 1;
 const CHECKPOINT: u8 = 2;
@@ -43,7 +43,7 @@ impl Entry {
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::with_kind(NodeKind::Op as u8);
-        out.u64(ENTRY_VERSION).raw(&self.sandbox.0).u64(self.seq);
+        out.u64(u64::from(ENTRY_VERSION)).raw(&self.sandbox.0).u64(self.seq);
         out.option(self.previous, |out, id| {
             out.raw(&id.0);
         });
@@ -72,7 +72,7 @@ impl Entry {
         if input.u8()? != NodeKind::Op as u8 {
             return Err(CodecError::Range("a node's kind"));
         }
-        if input.u64()? != ENTRY_VERSION {
+        if input.u64()? != u64::from(ENTRY_VERSION) {
             return Err(CodecError::Range("an entry's version"));
         }
         let sandbox = SandboxId(short_id(input)?);

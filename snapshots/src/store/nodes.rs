@@ -53,8 +53,8 @@ impl Nodes {
     }
 
     /// Puts nodes that were just written into the cache.
-    pub(super) fn keep<'a>(&self, nodes: impl Iterator<Item = (&'a NodeId, &'a Bytes)>) {
-        nodes.for_each(|(id, bytes)| self.cache.insert(*id, bytes.clone()));
+    pub(super) fn keep(&self, nodes: impl Iterator<Item = (NodeId, Bytes)>) {
+        nodes.for_each(|(id, bytes)| self.cache.insert(id, bytes));
     }
 
     pub(super) fn cached_bytes(&self) -> u64 {

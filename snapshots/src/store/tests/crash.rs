@@ -43,7 +43,7 @@ impl Journaled {
             let (drafts, nodes) = operation(unique, OperationKind::Call, &nodes);
             let head = self.heads.get(&number).copied();
             self.asked.entry(number).or_default().push(unique);
-            if coins.next() % 5 == 0 && store.put(nodes.clone()).is_err() {
+            if coins.next().is_multiple_of(5) && store.put(nodes.clone()).is_err() {
                 return;
             }
             let Ok(entries) = store.append(sandbox(number), head, drafts, nodes) else { return };
@@ -81,7 +81,7 @@ fn crash_and_go_on(durability: Durability, segment_bytes: u64, seed: u64, break_
     let mut disk = SimulatedDisk::default();
     let mut journaled = Journaled::default();
     for _ in 0..4 {
-        if coins.next() % 4 == 0 {
+        if coins.next().is_multiple_of(4) {
             // The disk breaks while what it holds is being recovered.
             disk.break_at(1 + coins.next() % 8);
         }

@@ -160,7 +160,7 @@ fn put_nodes_are_readable_at_once_and_not_synced_one_by_one() {
 fn batches_larger_than_records_and_segments_are_whole() {
     let directory = tempfile::tempdir().unwrap();
     let small = options(Durability::Disk, 64 << 10);
-    let store = Store::open(directory.path(), small.clone()).unwrap();
+    let store = Store::open(directory.path(), small).unwrap();
     let first = create(&store, 1);
     let large: Vec<Vec<u8>> = (0..6u8).map(|number| blob(&vec![number; 3 << 20])).collect();
     let second = call(&store, &first, 2, &large).unwrap();
@@ -271,7 +271,7 @@ fn a_flipped_bit_in_a_node_is_an_error_that_names_it() {
 fn a_removed_or_damaged_index_is_rebuilt_equal() {
     let directory = tempfile::tempdir().unwrap();
     let small = options(Durability::Disk, 16 << 10);
-    let store = Store::open(directory.path(), small.clone()).unwrap();
+    let store = Store::open(directory.path(), small).unwrap();
     for number in 1..5 {
         let mut at = create(&store, number);
         for call_number in 0..30u64 {
@@ -306,7 +306,7 @@ fn a_removed_or_damaged_index_is_rebuilt_equal() {
     ];
     for spoil in spoil {
         spoil();
-        let store = Store::open(directory.path(), small.clone()).unwrap();
+        let store = Store::open(directory.path(), small).unwrap();
         assert!(store.stats().replayed_records > 100);
         drop(store);
         assert_eq!(tables(&index), before);
