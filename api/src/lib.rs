@@ -10,6 +10,13 @@
 
 #![deny(missing_docs)]
 
+pub mod auth;
 pub mod config;
+mod control;
 pub mod http;
+mod middleware;
+pub mod openapi;
+mod origin;
+mod router;
 pub mod server;
+pub mod telemetry;

@@ -63,7 +63,7 @@ pub struct CreateSandbox {
 
 /// What a new sandbox holds at first: exactly one of these.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "CreateFromFields")]
 pub enum CreateFrom {
     /// A state that some sandbox has or had.
     State(String),
@@ -71,6 +71,28 @@ pub enum CreateFrom {
     Sandbox(String),
     /// A directory of the host, by absolute path, copied to `/workspace`.
     Directory(String),
+}
+
+/// The fields as they come, since `serde_json` says of two fields only that it expected something else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateFromFields {
+    state: Option<String>,
+    sandbox: Option<String>,
+    directory: Option<String>,
+}
+
+impl TryFrom<CreateFromFields> for CreateFrom {
+    type Error = &'static str;
+
+    fn try_from(fields: CreateFromFields) -> Result<Self, &'static str> {
+        match (fields.state, fields.sandbox, fields.directory) {
+            (Some(state), None, None) => Ok(Self::State(state)),
+            (None, Some(sandbox), None) => Ok(Self::Sandbox(sandbox)),
+            (None, None, Some(directory)) => Ok(Self::Directory(directory)),
+            _ => Err("give exactly one of state, sandbox and directory"),
+        }
+    }
 }
 
 /// Whether something happens in a sandbox.
@@ -213,7 +235,7 @@ pub struct Call {
     pub arguments: Value,
     /// How it ended.
     pub status: CallStatus,
-    /// What the program exited with; 124 after a timeout; null when there is none.
+    /// What the program exited with; null when it did not end by itself.
     pub exit_code: Option<i32>,
     /// Why it ended, when not by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
