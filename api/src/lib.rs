@@ -14,7 +14,6 @@ pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
-pub mod config;
 mod control;
 pub mod http;
 mod middleware;

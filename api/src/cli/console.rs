@@ -38,6 +38,7 @@ impl Look {
 /// The surroundings of a command.
 pub(crate) struct Console {
     global: Global,
+    data_is_a_flag: bool,
     /// Whether output is one JSON object.
     pub(crate) json: bool,
     /// Whether nothing is printed that was not asked for.
@@ -53,7 +54,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    pub(crate) fn new(global: Global) -> Self {
+    pub(crate) fn new(global: Global, data_is_a_flag: bool) -> Self {
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || env::var_os("TERM").is_some_and(|value| value == "dumb");
         let (stdout_terminal, stderr_terminal) = (io::stdout().is_terminal(), io::stderr().is_terminal());
@@ -70,17 +71,18 @@ impl Console {
             stdout_colours: colours(stdout_terminal),
             stderr_colours: colours(stderr_terminal),
             global,
+            data_is_a_flag,
         }
     }
 
     /// Returns the data directory.
     pub(crate) fn data(&self) -> Result<PathBuf, Failure> {
-        self.given_data().map_or_else(place::data, Ok)
+        self.global.data.clone().map_or_else(place::data, Ok)
     }
 
-    /// Returns the data directory, if one was named.
-    pub(crate) fn given_data(&self) -> Option<PathBuf> {
-        self.global.data.clone()
+    /// Returns the data directory if it was named in the command itself, not by the environment.
+    pub(crate) fn data_flag(&self) -> Option<PathBuf> {
+        self.global.data.clone().filter(|_| self.data_is_a_flag)
     }
 
     /// Returns the directory of the guests.

@@ -35,6 +35,7 @@ mod undo;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use console::Console;
@@ -131,8 +132,12 @@ enum Command {
 /// Runs the command line of this process; what `main` does.
 #[must_use]
 pub fn run() -> ExitCode {
-    let line = Line::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
-    let console = Console::new(line.global);
+    let matches = command().get_matches();
+    let line = Line::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let data_is_a_flag = matches
+        .subcommand()
+        .is_some_and(|(_, matches)| matches.value_source("data") == Some(ValueSource::CommandLine));
+    let console = Console::new(line.global, data_is_a_flag);
     let code = line.command.run(&console).unwrap_or_else(|failure| {
         console.failed(&failure);
         failure.exit_code()

@@ -10,6 +10,7 @@ use super::console::Console;
 use super::failure::{Failure, exit};
 use crate::config::{LISTEN_DEFAULT, Settings};
 use crate::server::{self, StartLine};
+use crate::telemetry::{LogFormat, log_to_stderr};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +46,21 @@ pub(crate) struct Serve {
     /// How long calls may go on after Ctrl-C.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: Span,
+    /// What is logged on standard error: error, warn, info, debug, or a filter such as sandglass=debug.
+    #[arg(long, env = "SANDGLASS_LOG", hide_env_values = true, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Lines,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Lines {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// What an answer promises.
@@ -59,7 +75,7 @@ enum Durability {
 impl Serve {
     pub(crate) fn run(self, console: &Console) -> Result<u8, Failure> {
         let mut settings = Settings::new(console.data()?);
-        settings.guests = console.guests()?;
+        settings.guests = Some(console.guests()?);
         settings.listen = self.listen;
         settings.hosts = self.hosts;
         settings.origins = self.origins;
@@ -70,6 +86,9 @@ impl Serve {
         }
         settings.queue_per_sandbox_max = usize::from(self.queue);
         settings.grace = Duration::from(self.grace);
+        let filter = if console.quiet { "error" } else { &self.log };
+        let format = if self.log_format == Lines::Json { LogFormat::Json } else { LogFormat::Text };
+        log_to_stderr(filter, format).map_err(|error| Failure::new(format!("--log {filter}: {error}")).exiting(2))?;
         let start_line = if console.json { StartLine::Json } else { StartLine::Text };
         server::serve(&settings, start_line).map_err(|error| Failure::new(error.to_string()))?;
         Ok(exit::OK)
