@@ -74,6 +74,12 @@ impl Writer {
         }
     }
 
+    pub(crate) fn optional_id(&mut self, id: Option<&NodeId>) -> &mut Self {
+        self.option(id, |out, id| {
+            out.id(id);
+        })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }

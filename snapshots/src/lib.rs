@@ -10,10 +10,17 @@
 //! `docs/formats/store.md` (what is on disk).
 
 mod codec;
+mod diff;
 mod error;
 mod id;
 mod node;
+mod state;
+mod transaction;
+mod tree;
 
+pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
 pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
+pub use state::TreeUsage;
+pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};

@@ -1,0 +1,11 @@
+//! Trees: how directories and files become nodes, and nodes become them again.
+
+mod content;
+pub(crate) mod directory;
+pub(crate) mod record;
+pub(crate) mod source;
+
+pub(crate) use content::File;
+pub(crate) use directory::{Directory, Entry};
+pub(crate) use record::{Content, Record};
+pub(crate) use source::{DirectoryCache, Nodes};
