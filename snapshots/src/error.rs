@@ -49,6 +49,9 @@ pub enum StoreError {
         /// The head that is.
         found: Option<EntryId>,
     },
+    /// A log can only begin with an operation, which gives it a head.
+    #[error("the log of {0} does not begin with an operation")]
+    NoFirstOperation(SandboxId),
     /// The store was written by a newer version.
     #[error("{what} has format version {found}, and this program knows up to {known}")]
     NewerFormat {

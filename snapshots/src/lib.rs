@@ -1,8 +1,8 @@
 //! States and the log: an immutable, content-addressed store of file trees and memory images.
 //!
-//! A `Store` holds *nodes* (directories, files, blobs, states) named by the BLAKE3 hash of their canonical bytes, and one
+//! A [`Store`] holds *nodes* (directories, files, blobs, states) named by the BLAKE3 hash of their canonical bytes, and one
 //! append-only, hash-chained *log* per sandbox. A `Transaction` is writable work on top of a state; sealing it gives the
-//! new nodes, and `Store::append` makes nodes and log entries durable in one record: that is the only commit there is.
+//! new nodes, and [`Store::append`] makes nodes and log entries durable in one record: that is the only commit there is.
 //!
 //! This crate knows no wasm, no web, no policy and no async. Time and randomness are arguments.
 //!
@@ -13,14 +13,20 @@ mod codec;
 mod diff;
 mod error;
 mod id;
+mod index;
+mod journal;
+mod log;
 mod node;
 mod state;
+mod store;
 mod transaction;
 mod tree;
 
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
 pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
+pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use state::TreeUsage;
+pub use store::{Durability, Store, StoreOptions, StoreStats};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};

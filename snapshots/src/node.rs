@@ -129,6 +129,11 @@ impl NodeBatch {
         self.bytes
     }
 
+    /// Gives the nodes away, in no order.
+    pub(crate) fn into_nodes(self) -> impl Iterator<Item = (NodeId, Bytes)> {
+        self.nodes.into_iter()
+    }
+
     /// Gives the nodes in the order in which they came: children before parents.
     pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Bytes)> {
         self.order.iter().filter_map(|id| self.nodes.get_key_value(id))

@@ -1,0 +1,390 @@
+//! The index's SQLite file: its tables, what is written to them, what is asked of them.
+//!
+//! Numbers are SQLite's signed 64 bits, with the bits of ours.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
+
+use super::Written;
+use crate::error::StoreError;
+use crate::id::{EntryId, NodeId, SandboxId, StateId, Timestamp};
+use crate::journal::segment::{Location, Position};
+use crate::log::{Entry, EntryBody, Head, OperationKind, Tip};
+
+/// The version of the tables; any other is rebuilt.
+const INDEX_VERSION: i64 = 1;
+/// After how many nodes SQLite's log is moved to its file.
+const CHECKPOINT_NODES: usize = 20_000;
+
+const TABLES: &str = "
+    CREATE TABLE nodes (
+        id BLOB PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE entries (
+        sandbox BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,
+        segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+        kind INTEGER NOT NULL, after BLOB, time INTEGER NOT NULL,
+        PRIMARY KEY (sandbox, seq)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE heads (
+        sandbox BLOB PRIMARY KEY, entry BLOB NOT NULL, seq INTEGER NOT NULL, state BLOB NOT NULL,
+        generation INTEGER NOT NULL, deleted INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE checkpoints (
+        sandbox BLOB NOT NULL, name TEXT NOT NULL, state BLOB NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
+        PRIMARY KEY (sandbox, name)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE applied (
+        one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+        seq INTEGER NOT NULL, epoch INTEGER NOT NULL, checksum BLOB NOT NULL
+    ) STRICT;
+";
+
+/// A named checkpoint: name, state, number of its entry, time.
+pub(crate) type Checkpoint = (String, StateId, u64, Timestamp);
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct Database {
+    connection: Connection,
+    /// How many nodes are in SQLite's log and perhaps not in its file.
+    logged_nodes: usize,
+}
+
+impl Database {
+    /// Opens the database, making a new one when there is none, or one that is damaged or of another version.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let is_marked = damage_mark(path).exists();
+        if path.exists() && !is_marked {
+            match Self::open_existing(path) {
+                Ok(Some(database)) => return Ok(database),
+                Ok(None) => tracing::info!(path = %path.display(), "the index is of another version; rebuilding it"),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "the index is damaged; rebuilding it"),
+            }
+        }
+        Self::create(path)
+    }
+
+    fn open_existing(path: &Path) -> rusqlite::Result<Option<Self>> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != INDEX_VERSION {
+            return Ok(None);
+        }
+        let database = Self { connection, logged_nodes: 0 };
+        database.configure("NORMAL")?;
+        database.applied()?;
+        database.tips()?;
+        Ok(Some(database))
+    }
+
+    /// Makes an empty database in place of whatever is there.
+    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
+        for suffix in ["", "-wal", "-shm", "-journal", DAMAGE_SUFFIX] {
+            let file = with_suffix(path, suffix);
+            match fs::remove_file(&file) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::Io { action: "remove", path: file, source });
+                }
+                _ => {}
+            }
+        }
+        // SQLite gives its other files the mode of this one.
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.map_err(|source| StoreError::Io { action: "create", path: path.to_owned(), source })?;
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let database = Self { connection, logged_nodes: 0 };
+        // Losing an index that is being made costs making it again.
+        database.configure("OFF")?;
+        let begun = database.connection.unchecked_transaction()?;
+        begun.execute_batch(TABLES)?;
+        begun.pragma_update(None, "user_version", INDEX_VERSION)?;
+        begun.commit()?;
+        database.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(database)
+    }
+
+    fn configure(&self, synchronous: &str) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", synchronous)?;
+        self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        self.connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+        self.connection.pragma_update(None, "cache_size", -16_384)?;
+        self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+        self.connection.set_prepared_statement_cache_capacity(32);
+        Ok(())
+    }
+
+    /// Returns the last record that was applied.
+    pub(crate) fn applied(&self) -> rusqlite::Result<Option<Position>> {
+        let mut query =
+            self.connection.prepare_cached("SELECT segment, start, end, seq, epoch, checksum FROM applied")?;
+        let row = query.query_row([], |row| {
+            Ok(Position {
+                segment: row.get(0)?,
+                start: unsigned(row, 1)?,
+                end: unsigned(row, 2)?,
+                seq: unsigned(row, 3)?,
+                epoch: unsigned(row, 4)?,
+                checksum: row.get(5)?,
+            })
+        });
+        row.optional()
+    }
+
+    /// Returns where every log stands.
+    pub(crate) fn tips(&self) -> rusqlite::Result<BTreeMap<SandboxId, Tip>> {
+        let mut query = self.connection.prepare("SELECT sandbox, entry, seq, state, generation, deleted FROM heads")?;
+        let rows = query.query_map([], |row| {
+            let head = Head {
+                entry: EntryId(row.get(1)?),
+                seq: unsigned(row, 2)?,
+                state: StateId(row.get(3)?),
+                generation: unsigned(row, 4)?,
+            };
+            Ok((SandboxId(row.get(0)?), Tip { head, is_deleted: row.get(5)? }))
+        })?;
+        rows.collect()
+    }
+
+    /// Applies records, in their order, all or none.
+    pub(crate) fn apply<'a>(&mut self, records: impl IntoIterator<Item = &'a Written>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut last = None;
+        let mut nodes = 0;
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT OR IGNORE INTO nodes (id, segment, offset, length) VALUES (?, ?, ?, ?)")?;
+            for record in records {
+                for (id, Location { segment, offset, length }) in &record.placed {
+                    insert.execute(params![id.as_bytes(), segment, offset.cast_signed(), length])?;
+                }
+                for (entry, (_, location)) in record.entries.iter().zip(&record.placed) {
+                    apply_entry(&transaction, entry, *location)?;
+                }
+                nodes += record.placed.len();
+                last = Some(record.position);
+            }
+        }
+        if let Some(Position { segment, start, end, seq, epoch, checksum }) = last {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO applied (one, segment, start, end, seq, epoch, checksum)
+                     VALUES (1, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    segment,
+                    start.cast_signed(),
+                    end.cast_signed(),
+                    seq.cast_signed(),
+                    epoch.cast_signed(),
+                    checksum
+                ])?;
+        }
+        transaction.commit()?;
+        self.logged_nodes += nodes;
+        Ok(())
+    }
+
+    /// Moves pages from SQLite's log to its file when there are many, without keeping anybody from reading.
+    pub(crate) fn checkpoint_if_large(&mut self) {
+        if self.logged_nodes < CHECKPOINT_NODES {
+            return;
+        }
+        self.logged_nodes = 0;
+        let moved = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "moving the index's log into its file");
+        }
+    }
+}
+
+fn apply_entry(connection: &Connection, entry: &Entry, location: Location) -> rusqlite::Result<()> {
+    let (kind, after) = match &entry.body {
+        EntryBody::Operation(operation) => (i64::from(operation.kind as u8), Some(operation.after.0)),
+        EntryBody::Checkpoint { state, .. } => (256, Some(state.0)),
+        EntryBody::CheckpointDeleted { .. } => (257, None),
+        EntryBody::Policy { .. } => (258, None),
+        EntryBody::Other { kind, .. } => (0x1_0000 + i64::from(*kind), None),
+    };
+    let sandbox = &entry.sandbox.0;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO entries (sandbox, seq, id, segment, offset, length, kind, after, time)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            sandbox,
+            entry.seq.cast_signed(),
+            entry.id.as_bytes(),
+            location.segment,
+            location.offset.cast_signed(),
+            location.length,
+            kind,
+            after,
+            entry.time.0
+        ])?;
+    match &entry.body {
+        EntryBody::Operation(operation) => {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO heads (sandbox, entry, seq, state, generation, deleted)
+                     VALUES (?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    sandbox,
+                    entry.id.as_bytes(),
+                    entry.seq.cast_signed(),
+                    operation.after.as_bytes(),
+                    operation.generation.cast_signed(),
+                    operation.kind == OperationKind::Delete
+                ])?;
+            return Ok(());
+        }
+        EntryBody::Checkpoint { name, state } => {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO checkpoints (sandbox, name, state, seq, time) VALUES (?, ?, ?, ?, ?)",
+                )?
+                .execute(params![sandbox, name, state.as_bytes(), entry.seq.cast_signed(), entry.time.0])?;
+        }
+        EntryBody::CheckpointDeleted { name } => {
+            connection
+                .prepare_cached("DELETE FROM checkpoints WHERE sandbox = ? AND name = ?")?
+                .execute(params![sandbox, name])?;
+        }
+        EntryBody::Policy { .. } | EntryBody::Other { .. } => {}
+    }
+    connection.prepare_cached("UPDATE heads SET entry = ?, seq = ? WHERE sandbox = ?")?.execute(params![
+        entry.id.as_bytes(),
+        entry.seq.cast_signed(),
+        sandbox
+    ])?;
+    Ok(())
+}
+
+/// Opens a connection that only reads.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update_and_check(None, "mmap_size", 1i64 << 30, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Returns where a node lies.
+pub(crate) fn locate(connection: &Connection, id: &NodeId) -> rusqlite::Result<Option<Location>> {
+    let mut query = connection.prepare_cached("SELECT segment, offset, length FROM nodes WHERE id = ?")?;
+    query.query_row([id.as_bytes()], |row| location(row, 0)).optional()
+}
+
+/// Keeps the nodes that the database does not have.
+pub(crate) fn retain_missing(connection: &Connection, nodes: &mut Vec<(NodeId, Bytes)>) -> rusqlite::Result<()> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut failed = None;
+    {
+        let mut query = snapshot.prepare_cached("SELECT 1 FROM nodes WHERE id = ?")?;
+        nodes.retain(|(id, _)| {
+            query.exists([id.as_bytes()]).map_or_else(
+                |error| {
+                    failed.get_or_insert(error);
+                    true
+                },
+                |exists| !exists,
+            )
+        });
+    }
+    failed.map_or_else(|| snapshot.commit(), Err)
+}
+
+/// Returns number, id and place of the entries after `seq`, oldest first.
+pub(crate) fn entries_after(
+    connection: &Connection,
+    sandbox: SandboxId,
+    seq: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(u64, EntryId, Location)>> {
+    let query =
+        "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq > ? ORDER BY seq LIMIT ?";
+    entries(connection, query, sandbox, seq, limit)
+}
+
+/// Returns number, id and place of the entries before `seq`, newest first.
+pub(crate) fn entries_before(
+    connection: &Connection,
+    sandbox: SandboxId,
+    seq: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(u64, EntryId, Location)>> {
+    let query =
+        "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq < ? ORDER BY seq DESC LIMIT ?";
+    entries(connection, query, sandbox, seq, limit)
+}
+
+fn entries(
+    connection: &Connection,
+    query: &str,
+    sandbox: SandboxId,
+    seq: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(u64, EntryId, Location)>> {
+    // No log is longer than a signed number counts.
+    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut query = connection.prepare_cached(query)?;
+    let rows = query.query_map(params![sandbox.0, seq, limit], |row| {
+        Ok((unsigned(row, 0)?, EntryId(row.get(1)?), location(row, 2)?))
+    })?;
+    rows.collect()
+}
+
+/// Returns up to which entry a log is applied, and the checkpoints named so far.
+pub(crate) fn checkpoints(connection: &Connection, sandbox: SandboxId) -> rusqlite::Result<(u64, Vec<Checkpoint>)> {
+    let snapshot = connection.unchecked_transaction()?;
+    let applied = snapshot
+        .prepare_cached("SELECT seq FROM heads WHERE sandbox = ?")?
+        .query_row([sandbox.0], |row| unsigned(row, 0))
+        .optional()?
+        .unwrap_or(0);
+    let rows = snapshot
+        .prepare_cached("SELECT name, state, seq, time FROM checkpoints WHERE sandbox = ?")?
+        .query_map([sandbox.0], |row| {
+            Ok((row.get(0)?, StateId(row.get(1)?), unsigned(row, 2)?, Timestamp(row.get(3)?)))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    snapshot.commit()?;
+    Ok((applied, rows))
+}
+
+fn location(row: &Row<'_>, first: usize) -> rusqlite::Result<Location> {
+    Ok(Location { segment: row.get(first)?, offset: unsigned(row, first + 1)?, length: row.get(first + 2)? })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+const DAMAGE_SUFFIX: &str = "-damaged";
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn damage_mark(path: &Path) -> PathBuf {
+    with_suffix(path, DAMAGE_SUFFIX)
+}
+
+/// Leaves a mark by which the next opening rebuilds a database that SQLite finds damaged.
+pub(crate) fn mark_if_damaged(path: &Path, error: &rusqlite::Error) {
+    if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
+        let marked = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(damage_mark(path));
+        tracing::error!(%error, is_marked = marked.is_ok(), "the index is damaged; the next opening rebuilds it");
+    }
+}
