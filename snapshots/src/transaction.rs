@@ -3,6 +3,7 @@
 //! Inodes are read from the state as they are asked for and kept; what changes stays in memory until [`Transaction::seal`]
 //! names it, once, from the leaves up. A clone is a savepoint: it shares everything that neither of the two changes.
 
+mod attach;
 mod directory;
 mod file;
 mod graft;
