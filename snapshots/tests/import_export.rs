@@ -112,7 +112,7 @@ fn stored_tree(transaction: &mut Transaction, root: Inode) -> Tree {
 }
 
 fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
+    (0..length).map(|at| (at * 31 + at / 251).to_le_bytes()[0]).collect()
 }
 
 fn set_modified(path: &Path, time: SystemTime) {

@@ -210,7 +210,7 @@ impl Worker<'_> {
         while let Some(task) = self.walk.take() {
             let mut running = Running { walk: self.walk, more: Vec::new() };
             match task {
-                Task::Directory { parent, name } => self.directory(parent, &name, &mut running.more),
+                Task::Directory { parent, name } => self.directory(parent.as_ref(), &name, &mut running.more),
                 Task::Files { directory, descriptor, names } => self.files(directory, &descriptor, &names),
             }
         }
@@ -225,10 +225,10 @@ impl Worker<'_> {
         }
     }
 
-    fn directory(&self, parent: Option<(usize, Arc<OwnedFd>)>, name: &CStr, more: &mut Vec<Task>) {
-        let at = parent.as_ref().map(|(index, _)| *index);
+    fn directory(&self, parent: Option<&(usize, Arc<OwnedFd>)>, name: &CStr, more: &mut Vec<Task>) {
+        let at = parent.map(|(index, _)| *index);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = match &parent {
+        let opened = match parent {
             Some((_, descriptor)) => openat(&**descriptor, name, flags | OFlags::NOFOLLOW, Mode::empty()),
             None => openat(rustix::fs::CWD, name, flags, Mode::empty()),
         };
@@ -343,7 +343,7 @@ pub(super) fn kind(stat: &Stat) -> FileType {
 }
 
 fn attributes(stat: &Stat) -> WalkedAttributes {
-    let nanoseconds = i64::from(stat.st_mtime).saturating_mul(1_000_000_000);
+    let nanoseconds = stat.st_mtime.saturating_mul(1_000_000_000);
     let fraction = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     let mode = u16::try_from(stat.st_mode & 0o7777).unwrap_or(0);
     WalkedAttributes { mode, modified: Timestamp(nanoseconds.saturating_add(fraction)) }

@@ -120,6 +120,6 @@ fn record(inode: Inode, leaf: &ImportedLeaf, links: u64) -> Record {
     Record { inode, mode, modified, size, links, content }
 }
 
-fn directory_record(inode: Inode) -> Record {
+pub(super) fn directory_record(inode: Inode) -> Record {
     Record { inode, mode: 0, modified: Timestamp(0), size: 0, links: 1, content: Content::Directory(None) }
 }

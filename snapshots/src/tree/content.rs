@@ -315,7 +315,7 @@ fn stored_chunk(root: &NodeId, chunk: u64, nodes: &Nodes<'_>) -> Result<Bytes, S
     }
     loop {
         let bytes = nodes.node(&id)?;
-        let index = (chunk >> (8 * u32::from(level - 1))) as usize % FAN_OUT;
+        let index = usize::from((chunk >> (8 * u32::from(level - 1))).to_le_bytes()[0]);
         let child = nth_child(&bytes, index, level).map_err(|error| damaged(&id, error))?;
         match child {
             None => return Ok(Bytes::new()),
@@ -338,7 +338,7 @@ fn nth_child(bytes: &[u8], index: usize, level: u8) -> Result<Option<NodeId>, Co
         return Ok(None);
     }
     let before: u32 = bitmap[..index / 8].iter().map(|byte| byte.count_ones()).sum();
-    let in_byte = (bitmap[index / 8] & ((1u16 << (index % 8)) - 1) as u8).count_ones();
+    let in_byte = (bitmap[index / 8] & ((1u8 << (index % 8)) - 1)).count_ones();
     input.raw((before + in_byte) as usize * 32)?;
     input.id().map(Some)
 }
