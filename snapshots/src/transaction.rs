@@ -9,6 +9,7 @@ mod file;
 mod graft;
 mod seal;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 mod tests;
 
 use std::hash::{BuildHasherDefault, Hasher};
@@ -430,7 +431,7 @@ impl Transaction {
 }
 
 impl NodeBatch {
-    /// Adds bytes of any size and returns the name by which [`read_blob`] finds them.
+    /// Adds bytes of any size and returns the name by which [`crate::Store::blob`] finds them.
     pub fn put_blob(&mut self, bytes: &[u8]) -> NodeId {
         let mut node = Vec::with_capacity(bytes.len() + 1);
         node.push(crate::node::NodeKind::Blob as u8);

@@ -261,11 +261,10 @@ fn rename_in_model(model: &mut Model, from: &[u8], to: &[u8]) -> bool {
         return true;
     }
     match (model.names.get(to), &node) {
-        (None, _) => {}
         (Some(ModelNode::Directory), ModelNode::Directory) if !model.has_children(to) => {}
         (Some(ModelNode::Directory), _) | (Some(_), ModelNode::Directory) => return false,
         (Some(target), node) if matches!(node, ModelNode::File(_)) && target == node => return true,
-        (Some(_), _) => {}
+        _ => {}
     }
     model.names.remove(to);
     let moved: Vec<_> =
