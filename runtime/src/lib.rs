@@ -1,1 +1,5 @@
 //! stub
+mod code_cache;
+mod compile;
+mod engine;
+mod guest;
