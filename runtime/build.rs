@@ -44,8 +44,8 @@ fn run() -> Result<(), String> {
             .ok_or_else(|| format!("cargo does not know {} {}: run `cargo fetch`", package.name, package.version))?;
         let folder = found.manifest_path.parent().ok_or("a manifest without a folder")?;
         let variable = guest.name.to_uppercase().replace('-', "_");
-        let module = checked(&folder.join(&guest.module.path), guest.module.bytes, &guest.module.sha256)?;
-        let library = checked(&folder.join(&guest.library.path), guest.library.bytes, &guest.library.sha256)?;
+        let module = checked(folder.join(&guest.module.path), guest.module.bytes, &guest.module.sha256)?;
+        let library = checked(folder.join(&guest.library.path), guest.library.bytes, &guest.library.sha256)?;
         println!("cargo:rustc-env=SANDGLASS_GUEST_{variable}_MODULE={}", module.display());
         println!("cargo:rustc-env=SANDGLASS_GUEST_{variable}_LIBRARY={}", library.display());
     }
@@ -86,8 +86,8 @@ fn metadata(manifest: &Path) -> Result<Metadata, String> {
 }
 
 /// Returns `path` when the file there has this length and SHA-256.
-fn checked<'a>(path: &'a Path, bytes: u64, sha256: &str) -> Result<&'a Path, String> {
-    let content = std::fs::read(path).map_err(|error| format!("{}: {error}: run `cargo fetch`", path.display()))?;
+fn checked(path: PathBuf, bytes: u64, sha256: &str) -> Result<PathBuf, String> {
+    let content = std::fs::read(&path).map_err(|error| format!("{}: {error}: run `cargo fetch`", path.display()))?;
     let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
     if content.len() as u64 != bytes || digest != sha256 {
         return Err(format!(

@@ -17,6 +17,7 @@ pub(crate) fn new() -> wasmtime::Result<Engine> {
 }
 
 fn config() -> Config {
+    // Threads are not compiled in: shared memories could be neither limited nor taken back.
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -29,8 +30,6 @@ fn config() -> Config {
         .async_stack_zeroing(true)
         // The data Python unwinds C++ with them.
         .wasm_exceptions(true)
-        // Shared memories could be neither limited nor taken back.
-        .wasm_threads(false)
         .wasm_multi_memory(false)
         .wasm_memory64(false)
         // The one place where WebAssembly lets processors differ.
