@@ -11,6 +11,8 @@
 #![deny(missing_docs)]
 
 pub mod auth;
+pub mod cli;
+pub mod client;
 pub mod config;
 mod control;
 pub mod http;
