@@ -41,7 +41,16 @@ fn help_needs_nothing_and_nonsense_is_usage() {
         assert!(own.contains("Usage: sandglass"), "{own}");
     }
     assert!(user.run(["--version"]).ok().starts_with("sandglass "));
-    for line in ["", "nonsense", "call", "call s", "call s --code 1 --file 2", "undo s --steps 0", "checkpoint s", "fork s --count 2 --name x"] {
+    for line in [
+        "",
+        "nonsense",
+        "call",
+        "call s",
+        "call s --code 1 --file 2",
+        "undo s --steps 0",
+        "checkpoint s",
+        "fork s --count 2 --name x",
+    ] {
         assert_eq!(user.run(words(line)).code, 2, "{line}");
     }
     assert!(user.run(["completions", "bash"]).ok().contains("_sandglass"));
@@ -220,7 +229,8 @@ fn files_go_in_and_come_out() {
     user.run(words("files cli-files ls run.sh")).fails(125, "no directory");
     user.run(words("export cli-files -o out.tar")).ok();
     let mut archive = tar::Archive::new(fs::File::open(user.home().join("out.tar")).unwrap());
-    let names: Vec<_> = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+    let names: Vec<_> =
+        archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
     assert!(names.iter().any(|name| name == "workspace/run.sh"), "{names:?}");
     let part = user.command(words("export cli-files -o - --path sub")).output().unwrap();
     assert!(part.status.success() && part.stdout.len() >= 1024, "{part:?}");
@@ -237,9 +247,16 @@ fn hostile_names_do_nothing_to_a_terminal() {
     user.run(words("create cli-hostile")).ok();
     let code = "open('\\x1b]0;owned\\x07 \\u202egpj.exe \\x9b2J', 'w').write('\\x1b[2J text \\u202e\\n')";
     user.run(python("cli-hostile", code)).ok();
-    let code = "# \\x1b]52;c;AAAA\\x07\nimport sys; sys.exit('\\x1b[6n')".replace("\\x1b", "\x1b").replace("\\x07", "\x07");
+    let code =
+        "# \\x1b]52;c;AAAA\\x07\nimport sys; sys.exit('\\x1b[6n')".replace("\\x1b", "\x1b").replace("\\x07", "\x07");
     assert_eq!(user.run(python("cli-hostile", &code)).code, 1);
-    for line in ["files cli-hostile ls", "diff cli-hostile 1", "log cli-hostile", "undo cli-hostile --steps 9", "restore cli-hostile @\x1b[2J"] {
+    for line in [
+        "files cli-hostile ls",
+        "diff cli-hostile 1",
+        "log cli-hostile",
+        "undo cli-hostile --steps 9",
+        "restore cli-hostile @\x1b[2J",
+    ] {
         let ran = user.run(words(line));
         for text in [&ran.stdout, &ran.stderr] {
             let bad = text.chars().find(|letter| (letter.is_control() && *letter != '\n') || *letter == '\u{202e}');

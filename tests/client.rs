@@ -1,9 +1,9 @@
 //! The client does each thing once and misses nothing, on connections that break at the worst moments.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use sandglass::client::{Client, ClientError, Streamed};
@@ -12,24 +12,44 @@ use serde_json::json;
 
 use crate::support::Server;
 
-/// A way to the service that breaks: connection `n` gives `passed[n]` bytes of answers and is then cut off; what comes later
-/// stays whole.
-fn breaking(server: SocketAddr, passed: Vec<usize>) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&connections);
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let number = counted.fetch_add(1, Ordering::SeqCst);
-            let passed = passed.get(number).copied().unwrap_or(usize::MAX);
-            let (client, service) = (client.unwrap(), TcpStream::connect(server).unwrap());
-            let (from, to) = (client.try_clone().unwrap(), service.try_clone().unwrap());
-            thread::spawn(move || pass(from, to, usize::MAX));
-            thread::spawn(move || pass(service, client, passed));
-        }
-    });
-    (format!("http://{address}"), connections)
+/// The service of these tests, and listeners that it is told of: it refuses requests for a host that it does not know.
+struct Service {
+    server: Server,
+    detours: Mutex<Vec<TcpListener>>,
+}
+
+fn service() -> &'static Service {
+    const DETOURS: usize = 4;
+    static SERVICE: OnceLock<Service> = OnceLock::new();
+    SERVICE.get_or_init(|| {
+        let detours: Vec<_> = (0..DETOURS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let names: Vec<_> =
+            detours.iter().map(|listener| format!("--host={}", listener.local_addr().unwrap())).collect();
+        let flags: Vec<_> = names.iter().map(String::as_str).collect();
+        Service { server: Server::start_with(tempfile::tempdir().unwrap(), &flags), detours: Mutex::new(detours) }
+    })
+}
+
+impl Service {
+    /// Returns a client whose way to the service breaks, and how many connections it made: connection `n` gives `passed[n]`
+    /// bytes of answers and is then cut off; what comes later stays whole.
+    fn broken(&self, passed: &'static [usize]) -> (Client, Arc<AtomicUsize>) {
+        let listener = self.detours.lock().unwrap().pop().expect("as many detours as tests take");
+        let (address, server) = (listener.local_addr().unwrap(), self.server.address());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                let passed = passed.get(number).copied().unwrap_or(usize::MAX);
+                let (client, service) = (client.unwrap(), TcpStream::connect(server).unwrap());
+                let (from, to) = (client.try_clone().unwrap(), service.try_clone().unwrap());
+                thread::spawn(move || pass(from, to, usize::MAX));
+                thread::spawn(move || pass(service, client, passed));
+            }
+        });
+        (Client::new(&format!("http://{address}"), Some(self.server.token().to_owned())).unwrap(), connections)
+    }
 }
 
 /// Passes bytes on until there are none or enough; both ends are closed then.
@@ -55,16 +75,14 @@ fn python(code: &str) -> CreateCall {
 
 #[test]
 fn what_is_sent_again_is_done_once() {
-    let server = Server::shared();
+    let service = service();
     // Answers are lost whole, in their head and in their body, before one comes through.
-    let (url, connections) = breaking(server.address(), vec![0, 60, 400]);
-    let client = Client::new(&url, Some(server.token().to_owned())).unwrap();
+    let (client, connections) = service.broken(&[0, 60, 400]);
     let name = "client-once";
     client.create_sandbox(&CreateSandbox { name: Some(name.to_owned()), ..CreateSandbox::default() }).unwrap();
     assert_eq!(connections.load(Ordering::SeqCst), 4, "three were cut off");
 
-    let (url, _) = breaking(server.address(), vec![0, 60]);
-    let client = Client::new(&url, Some(server.token().to_owned())).unwrap();
+    let (client, _) = service.broken(&[0, 60]);
     let call = client.call(name, &python("open('/workspace/log', 'a').write('x'); print('done')")).unwrap();
     assert_eq!((call.status, call.stdout.as_str()), (CallStatus::Ok, "done\n"));
     assert_eq!(client.read(name, "/workspace/log", None, 100).unwrap().as_deref(), Some(&b"x"[..]));
@@ -73,10 +91,9 @@ fn what_is_sent_again_is_done_once() {
 
 #[test]
 fn a_stream_goes_on_where_it_broke() {
-    let server = Server::shared();
-    server.create("client-stream");
-    let (url, connections) = breaking(server.address(), vec![0, 500, 900, 1500]);
-    let client = Client::new(&url, Some(server.token().to_owned())).unwrap();
+    let service = service();
+    service.server.create("client-stream");
+    let (client, connections) = service.broken(&[0, 500, 900, 1500]);
     let code = "for number in range(300):\n    print(number, flush=True)\nopen('/workspace/once', 'a').write('x')";
     let (mut printed, mut started) = (String::new(), 0);
     let call = client.call_streaming("client-stream", &python(code), &mut |piece| {
@@ -96,10 +113,9 @@ fn a_stream_goes_on_where_it_broke() {
 
 #[test]
 fn writing_a_file_is_not_sent_twice() {
-    let server = Server::shared();
-    server.create("client-put");
-    let (url, connections) = breaking(server.address(), vec![0]);
-    let client = Client::new(&url, Some(server.token().to_owned())).unwrap();
+    let service = service();
+    service.server.create("client-put");
+    let (client, connections) = service.broken(&[0]);
     let lost = client.write("client-put", "/workspace/x", b"x", None);
     assert!(matches!(lost, Err(ClientError::Lost { .. })), "{lost:?}");
     assert_eq!(connections.load(Ordering::SeqCst), 1);
@@ -109,7 +125,8 @@ fn writing_a_file_is_not_sent_twice() {
 fn whatever_else_answers_is_told_from_a_service() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let answers = ["HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"];
+    let answers =
+        ["HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"];
     let other = thread::spawn(move || {
         for answer in answers {
             let (mut client, _) = listener.accept().unwrap();

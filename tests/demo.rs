@@ -51,7 +51,8 @@ fn a_deleted_directory_comes_back_and_is_proven() {
     assert_eq!(report["removed"], 61, "all there is but what holds /workspace: {report}");
     assert_eq!(report["proof"]["entries"], 61, "{report}");
     let steps: Vec<_> = report["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
-    let expected = ["guests", "service", "import", "analysis", "change", "export before", "bad call", "diff", "undo", "proof"];
+    let expected =
+        ["guests", "service", "import", "analysis", "change", "export before", "bad call", "diff", "undo", "proof"];
     assert_eq!(steps, expected);
     assert_eq!(marks(&directory.join("README.md")), before, "the directory itself is not touched");
     let data = Path::new(report["service"]["data"].as_str().unwrap());

@@ -21,8 +21,8 @@ pub use error::ClientError;
 pub use events::{Event, Events};
 
 use crate::http::types::{
-    Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateSandbox, Diff, FileEntry, Fork, Forked, Guest, Health,
-    Moved, Operation, OutputEvent, Page, Restore, Sandbox, Steps,
+    Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateSandbox, Diff, FileEntry, Fork, Forked, Guest,
+    Health, Moved, Operation, OutputEvent, Page, Restore, Sandbox, Steps,
 };
 use transport::{Ask, Transport, encode, encode_path, idempotency_key};
 
@@ -376,7 +376,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; there is nothing at the path.
     pub fn open(&self, sandbox: &str, path: &str, state: Option<&str>) -> Asked<Content> {
-        let answer = self.transport.send_again(&Ask::new(Method::GET, files(sandbox, path, &state_query(state, &[]))))?;
+        let answer =
+            self.transport.send_again(&Ask::new(Method::GET, files(sandbox, path, &state_query(state, &[]))))?;
         if is_listing(&answer) {
             return self.transport.json(answer).map(Content::Directory);
         }
@@ -481,7 +482,7 @@ impl Client {
     }
 
     fn get<T: DeserializeOwned>(&self, target: String) -> Asked<T> {
-        self.transport.json(self.transport.send_again(&Ask::new(Method::GET, target))?)
+        self.transport.json_again(&Ask::new(Method::GET, target))
     }
 
     fn post<T: DeserializeOwned>(&self, target: String, request: &impl Serialize) -> Asked<T> {
@@ -489,7 +490,7 @@ impl Client {
         let mut ask = Ask::new(Method::POST, target);
         ask.headers = vec![("idempotency-key", idempotency_key()?)];
         ask.body = Some((JSON, &body));
-        self.transport.json(self.transport.send_again(&ask)?)
+        self.transport.json_again(&ask)
     }
 
     /// Reads pages until there are `limit` items or no more.

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::console::{Console, Look};
 use super::failure::{Failure, exit};
+use super::size;
 use super::state::short;
 use super::terminal::{self, Tamed};
-use super::size;
 use crate::client::{Client, Streamed};
 use crate::http::types::{Call as Ended, CallStatus, CreateCall, OutputEvent};
 
@@ -148,8 +148,12 @@ impl Call {
         }
         let well = matches!(ended.status, CallStatus::Ok | CallStatus::Error);
         if !well {
-            let why = ended.message.as_deref().map_or_else(String::new, |message| format!(": {}", terminal::lines(message)));
-            console.note(&format!("{}{why}; the state is the one before", console.paint_note(Look::Bad, ended.status.as_str())));
+            let why =
+                ended.message.as_deref().map_or_else(String::new, |message| format!(": {}", terminal::lines(message)));
+            console.note(&format!(
+                "{}{why}; the state is the one before",
+                console.paint_note(Look::Bad, ended.status.as_str())
+            ));
         } else if console.stderr_terminal {
             let look = if ended.status == CallStatus::Ok { Look::Good } else { Look::Bad };
             let status = match ended.exit_code {
@@ -163,7 +167,11 @@ impl Call {
             } else if ended.before == ended.after {
                 String::new()
             } else {
-                format!("state {}; take it back with `sandglass undo {}`", short(&ended.after), terminal::name(&self.sandbox))
+                format!(
+                    "state {}; take it back with `sandglass undo {}`",
+                    short(&ended.after),
+                    terminal::name(&self.sandbox)
+                )
             };
             let parts = [size::took(wall), changes, then];
             let rest = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
@@ -177,10 +185,12 @@ pub(crate) fn exit_code(call: &Ended) -> u8 {
     match call.status {
         CallStatus::Ok => exit::OK,
         // As the system does, the low byte; but what failed must not look well.
-        CallStatus::Error => match call.exit_code.map(|code| code.rem_euclid(256)).and_then(|code| u8::try_from(code).ok()) {
-            None | Some(0) => exit::DIFFERENT,
-            Some(code) => code,
-        },
+        CallStatus::Error => {
+            match call.exit_code.map(|code| code.rem_euclid(256)).and_then(|code| u8::try_from(code).ok()) {
+                None | Some(0) => exit::DIFFERENT,
+                Some(code) => code,
+            }
+        }
         CallStatus::Timeout => exit::TIMEOUT,
         CallStatus::Limit => exit::LIMIT,
         CallStatus::Trapped => exit::TRAPPED,
@@ -285,7 +295,10 @@ mod tests {
             });
             super::exit_code(&serde_json::from_value(call).unwrap())
         };
-        assert_eq!([code("ok", Some(0)), code("error", Some(3)), code("error", Some(-1)), code("error", Some(256))], [0, 3, 255, 1]);
+        assert_eq!(
+            [code("ok", Some(0)), code("error", Some(3)), code("error", Some(-1)), code("error", Some(256))],
+            [0, 3, 255, 1]
+        );
         assert_eq!([code("timeout", Some(124)), code("limit", None), code("trapped", None)], [124, 137, 134]);
         assert_eq!([code("denied", None), code("held", None), code("cancelled", None)], [126, 126, 130]);
     }

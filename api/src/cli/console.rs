@@ -104,7 +104,9 @@ impl Console {
     fn token(&self) -> Result<Option<String>, Failure> {
         let trimmed = |text: String| text.trim().to_owned();
         if let Some(path) = &self.global.token_file {
-            return fs::read_to_string(path).map(|text| Some(trimmed(text))).map_err(|error| Failure::file(path, &error));
+            return fs::read_to_string(path)
+                .map(|text| Some(trimmed(text)))
+                .map_err(|error| Failure::file(path, &error));
         }
         if let Some(token) = env::var("SANDGLASS_TOKEN").ok().filter(|token| !token.is_empty()) {
             return Ok(Some(trimmed(token)));
@@ -177,7 +179,11 @@ impl Console {
     pub(crate) fn table(&self, head: &[&str], right: &[usize], rows: Vec<Vec<Text>>) -> Result<(), Failure> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        if self.stdout_colours { table.enforce_styling() } else { table.force_no_tty() };
+        if self.stdout_colours {
+            table.enforce_styling()
+        } else {
+            table.force_no_tty()
+        };
         table.set_header(head.iter().map(|name| Text::from(*name).faint().cell()));
         table.add_rows(rows.into_iter().map(|row| row.into_iter().map(Text::cell)));
         for (index, column) in table.column_iter_mut().enumerate() {
@@ -277,7 +283,9 @@ mod tests {
         for here in ["http://127.0.0.1:7777", "http://localhost/", "http://[::1]:1", "http://127.9.9.9"] {
             assert!(is_loopback(here), "{here}");
         }
-        for there in ["http://10.0.0.1", "http://127.0.0.1.example", "http://localhost.example:1", "http://[::2]", "http://"] {
+        for there in
+            ["http://10.0.0.1", "http://127.0.0.1.example", "http://localhost.example:1", "http://[::2]", "http://"]
+        {
             assert!(!is_loopback(there), "{there}");
         }
     }

@@ -44,7 +44,8 @@ impl Create {
     pub(crate) fn run(self, console: &Console) -> Result<u8, Failure> {
         let policy = self.policy.as_ref().map(|path| {
             let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
-            text.parse::<Policy>().map_err(|error| Failure::new(format!("{}: {error}", path.display())).exiting(exit::FAILED))
+            text.parse::<Policy>()
+                .map_err(|error| Failure::new(format!("{}: {error}", path.display())).exiting(exit::FAILED))
         });
         let policy = policy.transpose()?;
         let from = match (self.from, self.from_sandbox, self.from_state) {
@@ -53,7 +54,8 @@ impl Create {
             (.., Some(state)) => Some(CreateFrom::State(state)),
             _ => None,
         };
-        let waiting = matches!(from, Some(CreateFrom::Directory(_))).then(|| Waiting::new(console, "taking in the directory"));
+        let waiting =
+            matches!(from, Some(CreateFrom::Directory(_))).then(|| Waiting::new(console, "taking in the directory"));
         let sandbox = console.client()?.create_sandbox(&CreateSandbox { name: self.name, policy, from });
         drop(waiting);
         let sandbox = sandbox?;
@@ -73,7 +75,8 @@ fn absolute(directory: PathBuf) -> Result<String, Failure> {
         return Err(Failure::new(format!("{shown} is not a directory")));
     }
     path.into_os_string().into_string().map_err(|_| {
-        Failure::new(format!("{shown} is not UTF-8, as paths in JSON must be")).hinted("name it through a link with another name")
+        Failure::new(format!("{shown} is not UTF-8, as paths in JSON must be"))
+            .hinted("name it through a link with another name")
     })
 }
 

@@ -65,7 +65,9 @@ impl Demo {
         let place = Place::new(console.data_flag(), self.keep)?;
         let mut show = Show { console, measured: Map::new(), steps: Vec::new() };
         let version = env!("CARGO_PKG_VERSION");
-        show.say(&console.paint(Look::Strong, &format!("Sandglass {version}: a directory, a bad call, and the way back")))?;
+        show.say(
+            &console.paint(Look::Strong, &format!("Sandglass {version}: a directory, a bad call, and the way back")),
+        )?;
         show.say("")?;
 
         let (ready, took) = timed(|| {
@@ -90,7 +92,10 @@ impl Demo {
         let client = Client::new(&url, Some(server.token().to_owned()))?;
         let story = story::tell(&mut show, &client, &directory, self.all, place.scratch())?;
         show.measured.insert("steps".to_owned(), Value::Array(std::mem::take(&mut show.steps)));
-        show.measured.insert("service".to_owned(), json!({ "url": url, "data": place.data(), "token_file": server.token_file() }));
+        show.measured.insert(
+            "service".to_owned(),
+            json!({ "url": url, "data": place.data(), "token_file": server.token_file() }),
+        );
         if console.json {
             console.object(&show.measured)?;
         }
@@ -115,7 +120,11 @@ impl Show<'_> {
     /// Prints a line of the preparations, with its time.
     fn line(&self, label: &str, text: &str, took: Duration) -> Result<(), Failure> {
         let (label, took) = (format!("{label:<9}"), format!("({})", size::took(took)));
-        self.say(&format!("  {} {text} {}", self.console.paint(Look::Faint, &label), self.console.paint(Look::Faint, &took)))
+        self.say(&format!(
+            "  {} {text} {}",
+            self.console.paint(Look::Faint, &label),
+            self.console.paint(Look::Faint, &took)
+        ))
     }
 
     /// Prints the head of a step of the story.

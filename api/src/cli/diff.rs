@@ -61,12 +61,19 @@ impl Diff {
         for change in diff.changes.iter().take(listed) {
             console.print(&line(console, change))?;
         }
-        let total = [diff.summary.added, diff.summary.removed, diff.summary.modified, diff.summary.renamed, diff.summary.attributes]
-            .into_iter()
-            .fold(0, u64::saturating_add);
+        let total = [
+            diff.summary.added,
+            diff.summary.removed,
+            diff.summary.modified,
+            diff.summary.renamed,
+            diff.summary.attributes,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add);
         let rest = total.saturating_sub(diff.changes.len().min(listed) as u64);
         if rest > 0 {
-            console.print(&console.paint(Look::Faint, &format!("  and {} more (--all lists them)", size::count(rest))))?;
+            console
+                .print(&console.paint(Look::Faint, &format!("  and {} more (--all lists them)", size::count(rest))))?;
         }
         if !self.stat {
             content::show(console, &client, &self.sandbox, &diff, self.all)?;

@@ -40,7 +40,9 @@ impl Export {
         let mut archive = client.export(&state, path.as_deref())?;
         if self.output.as_os_str() == "-" {
             if console.stdout_terminal {
-                return Err(Failure::new("an archive is not for a terminal").hinted("name a file with --output FILE.tar"));
+                return Err(
+                    Failure::new("an archive is not for a terminal").hinted("name a file with --output FILE.tar")
+                );
             }
             client.copy(&mut archive, &mut io::stdout().lock())?;
             return Ok(exit::OK);

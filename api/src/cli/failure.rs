@@ -95,9 +95,10 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Client(ClientError::Unreachable { server, .. }) => Some(start_hint(server)),
-            Self::Client(ClientError::Problem(problem)) if problem.status == 401 => {
-                Some("give the service's token: --token-file FILE, SANDGLASS_TOKEN, or --data with its data directory".to_owned())
-            }
+            Self::Client(ClientError::Problem(problem)) if problem.status == 401 => Some(
+                "give the service's token: --token-file FILE, SANDGLASS_TOKEN, or --data with its data directory"
+                    .to_owned(),
+            ),
             Self::Client(ClientError::Problem(problem)) => problem.hint.clone(),
             Self::Client(ClientError::Lost { .. }) => {
                 Some("`sandglass log SANDBOX` tells whether it was done".to_owned())
@@ -201,9 +202,6 @@ mod tests {
         };
         let failure = Failure::from(ClientError::Problem(Box::new(problem)));
         assert_eq!(failure.exit_code(), exit::NOT_FOUND);
-        assert_eq!(
-            failure.text(),
-            "error: d\\u{202e}\nsecond\n  t\\x1b[2J (c\\x07, 404)\nhint: h\\x1b]0;x"
-        );
+        assert_eq!(failure.text(), "error: d\\u{202e}\nsecond\n  t\\x1b[2J (c\\x07, 404)\nhint: h\\x1b]0;x");
     }
 }

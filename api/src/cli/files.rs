@@ -10,10 +10,10 @@ use serde_json::json;
 use super::console::{Console, Text};
 use super::export::save;
 use super::failure::{Failure, exit};
+use super::size;
 use super::state::StateName;
 use super::terminal::{self, Tamed};
 use super::undo::show;
-use super::size;
 use crate::client::{Client, Content, FileBody};
 use crate::http::types::{FileEntry, FileKind, Page};
 
@@ -132,7 +132,11 @@ impl Files {
                 if console.json {
                     console.object(&json!({ "path": path, "file": output, "bytes": bytes }))?;
                 } else {
-                    console.print(&format!("{}: {}", terminal::name(&output.display().to_string()), size::bytes(bytes)))?;
+                    console.print(&format!(
+                        "{}: {}",
+                        terminal::name(&output.display().to_string()),
+                        size::bytes(bytes)
+                    ))?;
                 }
                 Ok(exit::OK)
             }
@@ -222,7 +226,8 @@ impl<W: Write> Write for Taming<W> {
 /// The last part of a sandbox's path as a name in the current directory: it can't lead anywhere else.
 fn own_name(path: &str) -> Result<PathBuf, Failure> {
     let name = path.rsplit('/').find(|part| !part.is_empty()).filter(|name| !matches!(*name, "." | ".."));
-    name.map(PathBuf::from).ok_or_else(|| Failure::new("this path has no name").hinted("say where to with --output FILE"))
+    name.map(PathBuf::from)
+        .ok_or_else(|| Failure::new("this path has no name").hinted("say where to with --output FILE"))
 }
 
 fn content(file: Option<&Path>) -> Result<Vec<u8>, Failure> {
@@ -242,9 +247,13 @@ mod tests {
 
     #[test]
     fn relative_paths_are_below_the_workspace() {
-        for (given, absolute_path) in
-            [("", "/workspace"), (".", "/workspace"), ("a/b", "/workspace/a/b"), ("./a", "/workspace/a"), ("/tmp/x", "/tmp/x")]
-        {
+        for (given, absolute_path) in [
+            ("", "/workspace"),
+            (".", "/workspace"),
+            ("a/b", "/workspace/a/b"),
+            ("./a", "/workspace/a"),
+            ("/tmp/x", "/tmp/x"),
+        ] {
             assert_eq!(absolute(given), absolute_path);
         }
     }

@@ -78,7 +78,8 @@ impl Guests {
         match self.action {
             Action::List => list(console, &guests),
             Action::Install { name, from } => {
-                let installed = guests.install(&name, from.as_deref(), &Steps::new(console)).map_err(|error| failed(&error))?;
+                let installed =
+                    guests.install(&name, from.as_deref(), &Steps::new(console)).map_err(|error| failed(&error))?;
                 let installed = shown(installed);
                 if console.json {
                     console.object(&installed)?;

@@ -53,8 +53,8 @@ Examples:
   sandglass diff shop                              what the last operation changed
   sandglass undo shop                              take it back
 
-Exit codes: the program's own for `call`; 1 different or not proven; 2 usage; 124 timeout; 125 failure; 126 denied;
-127 not found; 130 cancelled; 134 trapped; 137 limit reached.";
+Exit codes: the program's own for `call`; 1 different or not proven; 2 usage; 124 timeout; 125 failure;
+126 denied; 127 not found; 130 cancelled; 134 trapped; 137 limit reached.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -134,9 +134,8 @@ enum Command {
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let line = Line::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let data_is_a_flag = matches
-        .subcommand()
-        .is_some_and(|(_, matches)| matches.value_source("data") == Some(ValueSource::CommandLine));
+    let data_is_a_flag =
+        matches.subcommand().is_some_and(|(_, matches)| matches.value_source("data") == Some(ValueSource::CommandLine));
     let console = Console::new(line.global, data_is_a_flag);
     let code = line.command.run(&console).unwrap_or_else(|failure| {
         console.failed(&failure);

@@ -50,8 +50,15 @@ pub fn reference() -> String {
 
 fn section(out: &mut String, command: &mut Command, path: &str, level: usize) {
     // Options that every command takes are shown once.
-    let globals: Vec<_> =
-        if level > 2 { command.get_arguments().filter(|argument| argument.is_global_set()).map(|argument| argument.get_id().clone()).collect() } else { Vec::new() };
+    let globals: Vec<_> = if level > 2 {
+        command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set())
+            .map(|argument| argument.get_id().clone())
+            .collect()
+    } else {
+        Vec::new()
+    };
     let mut shown = command.clone().term_width(COLUMNS);
     for id in globals {
         shown = shown.mut_arg(id, |argument| argument.hide(true));

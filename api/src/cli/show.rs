@@ -28,8 +28,11 @@ impl Show {
         }
         let now = Timestamp::now();
         let names: Vec<_> = checkpoints.iter().map(|checkpoint| terminal::name(&checkpoint.name)).collect();
-        let guests: Vec<_> =
-            sandbox.guests.iter().map(|(tool, guest)| format!("{} by {}", terminal::name(tool), terminal::name(guest))).collect();
+        let guests: Vec<_> = sandbox
+            .guests
+            .iter()
+            .map(|(tool, guest)| format!("{} by {}", terminal::name(tool), terminal::name(guest)))
+            .collect();
         let limits = policy["limits"].as_object().map(|limits| {
             let limits = limits.iter().map(|(name, value)| {
                 format!("{} {}", terminal::name(name), terminal::name(value.as_str().unwrap_or(&value.to_string())))

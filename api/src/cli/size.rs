@@ -76,8 +76,11 @@ pub(crate) fn changes(changes: &Changes) -> String {
         (changes.renamed, "renamed"),
         (changes.attributes, "only other modes or times"),
     ];
-    let mut parts: Vec<_> =
-        words.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{} {word}", count(*number))).collect();
+    let mut parts: Vec<_> = words
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{} {word}", count(*number)))
+        .collect();
     if parts.is_empty() {
         return "nothing changed".to_owned();
     }

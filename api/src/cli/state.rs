@@ -48,7 +48,12 @@ impl StateName {
             match found.as_slice() {
                 [only] => return Ok(Self::State(only.clone())),
                 [] => {}
-                _ => return Err(Failure::new(format!("`{text}` is the start of {} states: give more digits", found.len()))),
+                _ => {
+                    return Err(Failure::new(format!(
+                        "`{text}` is the start of {} states: give more digits",
+                        found.len()
+                    )));
+                }
             }
         }
         if client.checkpoints(sandbox)?.iter().any(|checkpoint| checkpoint.name == text) {

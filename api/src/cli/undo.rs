@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::console::{Console, Look};
 use super::failure::{Failure, exit};
-use super::state::short;
 use super::size;
+use super::state::short;
 use crate::http::types::Moved;
 
 /// Take back the last operation that changed something.

@@ -91,10 +91,7 @@ mod tests {
     #[test]
     fn fields_comments_and_line_ends_are_understood() {
         let text = ": heartbeat\n\nevent: output\nid: 1\ndata: {\"a\"\ndata: :1}\n\nevent:x\r\ndata:y\r\n\r\ndata\n\n";
-        assert_eq!(
-            read(text),
-            [event("output", Some("1"), "{\"a\"\n:1}"), event("x", None, "y"), event("", None, "")]
-        );
+        assert_eq!(read(text), [event("output", Some("1"), "{\"a\"\n:1}"), event("x", None, "y"), event("", None, "")]);
     }
 
     #[test]

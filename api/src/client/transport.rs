@@ -75,28 +75,17 @@ impl Transport {
 
     /// Sends a request that does no harm when it is sent twice: one that only reads, or one with an idempotency key.
     pub(super) fn send_again(&self, ask: &Ask<'_>) -> Result<Response<Body>, ClientError> {
-        let mut waits = RETRY_AFTER.iter();
-        let mut sent = false;
-        loop {
-            let error = match self.send(ask) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            // What was never reached is not waited for, unless it was there a moment ago.
-            sent |= matches!(error, ClientError::Lost { .. });
-            match waits.next() {
-                Some(wait) if sent && matches!(error, ClientError::Lost { .. } | ClientError::Unreachable { .. }) => {
-                    std::thread::sleep(*wait);
-                }
-                _ => return Err(error),
-            }
-        }
+        again(|| self.send(ask))
+    }
+
+    /// Sends such a request and reads its answer as JSON; an answer that breaks off is asked for again.
+    pub(super) fn json_again<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<T, ClientError> {
+        again(|| self.json(self.send(ask)?))
     }
 
     /// Sends a request once. Answers that refuse are errors.
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response<Body>, ClientError> {
-        let mut request =
-            Request::builder().method(ask.method.clone()).uri(format!("{}{}", self.server, ask.target));
+        let mut request = Request::builder().method(ask.method.clone()).uri(format!("{}{}", self.server, ask.target));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -141,7 +130,9 @@ impl Transport {
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
         let server = self.server.clone();
         match error {
-            ureq::Error::Io(error) if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) => {
+            ureq::Error::Io(error)
+                if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) =>
+            {
                 ClientError::Unreachable { server, reason: error.to_string() }
             }
             ureq::Error::HostNotFound => {
@@ -150,9 +141,7 @@ impl Transport {
             ureq::Error::ConnectionFailed | ureq::Error::Timeout(ureq::Timeout::Connect) => {
                 ClientError::Unreachable { server, reason: "nothing answered in time".to_owned() }
             }
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-                ClientError::Address { server, reason: "it is no URL" }
-            }
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => ClientError::Address { server, reason: "it is no URL" },
             ureq::Error::Io(error) => self.lost(&error),
             other => ClientError::Lost { server, reason: other.to_string() },
         }
@@ -162,10 +151,35 @@ impl Transport {
     fn refused(&self, answer: Response<Body>) -> ClientError {
         const PROBLEM_BYTES_MAX: u64 = 1024 * 1024;
         let status = answer.status();
-        let bytes = answer.into_body().into_with_config().limit(PROBLEM_BYTES_MAX).read_to_vec();
-        match bytes.ok().and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok()) {
-            Some(problem) => ClientError::Problem(Box::new(problem)),
-            None => self.unreadable(format!("status {status} without a problem document; is this a Sandglass service?")),
+        let bytes = match answer.into_body().into_with_config().limit(PROBLEM_BYTES_MAX).read_to_vec() {
+            Ok(bytes) => bytes,
+            Err(error) => return self.failed(error),
+        };
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Err(_) => {
+                self.unreadable(format!("status {status} without a problem document; is this a Sandglass service?"))
+            }
+        }
+    }
+}
+
+/// Tries until the connection holds, for some seconds.
+fn again<T>(mut attempt: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let mut waits = RETRY_AFTER.iter();
+    let mut reached = false;
+    loop {
+        let error = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        // What was never reached is not waited for, unless it was there a moment ago.
+        reached |= matches!(error, ClientError::Lost { .. });
+        match waits.next() {
+            Some(wait) if reached && matches!(error, ClientError::Lost { .. } | ClientError::Unreachable { .. }) => {
+                std::thread::sleep(*wait);
+            }
+            _ => return Err(error),
         }
     }
 }
@@ -206,7 +220,9 @@ mod tests {
         for good in ["http://127.0.0.1:7777", "http://localhost:1/", "http://[::1]:80"] {
             assert!(Transport::new(good, None).is_ok(), "{good}");
         }
-        for bad in ["", "127.0.0.1:7777", "https://a", "http://", "http://a/v1", "http://u:p@a", "http://a?b", "ftp://a"] {
+        for bad in
+            ["", "127.0.0.1:7777", "https://a", "http://", "http://a/v1", "http://u:p@a", "http://a?b", "ftp://a"]
+        {
             assert!(Transport::new(bad, None).is_err(), "{bad}");
         }
         assert!(Transport::new("http://a", Some("sg_\r\nX: y".to_owned())).is_err());

@@ -42,7 +42,8 @@ pub(super) fn say(console: &Console, way: &Way<'_>) -> Result<(), Failure> {
     if !way.stays && !kept {
         lines.push(format!("ask -d '{{\"name\": \"{sandbox}\"}}' {at}\""));
     }
-    let code = r#"{"tool": "python", "arguments": {"code": "open(\"hello.txt\", \"w\").write(\"hello\"); print(6 * 7)"}}"#;
+    let code =
+        r#"{"tool": "python", "arguments": {"code": "open(\"hello.txt\", \"w\").write(\"hello\"); print(6 * 7)"}}"#;
     lines.push(format!("ask -d '{code}' {at}/{sandbox}/calls\""));
     lines.push(format!("ask {at}/{sandbox}/diff\""));
     lines.push(format!("ask -d '{{}}' {at}/{sandbox}/undo\""));

@@ -119,13 +119,16 @@ fn take_in(
         survey::copy(directory, &copy, &survey).map_err(|error| Failure::file(directory, &error))?;
         copy
     };
-    let text = source.to_str().ok_or_else(|| Failure::new("the directory's path is not UTF-8, as paths in JSON must be"))?;
+    let text =
+        source.to_str().ok_or_else(|| Failure::new("the directory's path is not UTF-8, as paths in JSON must be"))?;
     let from = Some(CreateFrom::Directory(text.to_owned()));
     let policy = Some(policy(&survey));
     let request = CreateSandbox { name: Some(SANDBOX.to_owned()), policy, from };
     let (sandbox, took) = timed(|| match client.create_sandbox(&request) {
         // A data directory that has seen the demo before.
-        Err(error) if error.code() == Some("name_taken") => client.create_sandbox(&CreateSandbox { name: None, ..request.clone() }),
+        Err(error) if error.code() == Some("name_taken") => {
+            client.create_sandbox(&CreateSandbox { name: None, ..request.clone() })
+        }
         made => made,
     });
     drop(waiting);
@@ -197,7 +200,8 @@ fn printed(show: &Show<'_>, call: &Call) -> Result<(), Failure> {
 /// Lists what is in a state, from its archive.
 fn archive(client: &Client, state: &str) -> Result<Listing, Failure> {
     let archive = client.export(state, None)?;
-    Listing::of_tar(archive, ROOT).map_err(|error| Failure::new(format!("the archive of a state can't be read: {error}")))
+    Listing::of_tar(archive, ROOT)
+        .map_err(|error| Failure::new(format!("the archive of a state can't be read: {error}")))
 }
 
 /// Compares what is there after the undo with what was there before, and with the directory itself.
@@ -216,24 +220,37 @@ fn prove(
     verdict(show, &differences, &format!("{entries} after the undo, each as it was before the bad call"))?;
 
     // What the good change did is allowed to differ from the directory; nothing else is.
-    let changed = client.diff(&original.sandbox.name, Some(&original.sandbox.state), Some(&good.after), Some(CHANGES_MAX))?;
-    let changed: BTreeSet<_> = changed.changes.iter().flat_map(|change| [Some(&change.path), change.renamed_from.as_ref()]).flatten().collect();
+    let changed =
+        client.diff(&original.sandbox.name, Some(&original.sandbox.state), Some(&good.after), Some(CHANGES_MAX))?;
+    let changed: BTreeSet<_> = changed
+        .changes
+        .iter()
+        .flat_map(|change| [Some(&change.path), change.renamed_from.as_ref()])
+        .flatten()
+        .collect();
     let changed: BTreeSet<_> = changed.into_iter().filter_map(|path| below_root(path)).collect();
     let is_change = |found: &Difference| {
         let path = String::from_utf8_lossy(&found.path);
         // A directory gets a new time when something in it comes or goes.
-        let holds_change = || changed.iter().any(|changed| changed.rsplit_once('/').map_or("", |(folder, _)| folder) == path);
+        let holds_change =
+            || changed.iter().any(|changed| changed.rsplit_once('/').map_or("", |(folder, _)| folder) == path);
         changed.contains(&*path) || (found.what == "another time" && holds_change())
     };
     let host = Listing::of_directory(&original.directory, &|path| original.survey.leaves_out(path));
     let host = host.map_err(|error| Failure::file(&original.directory, &error))?;
     let (expected, others): (Vec<_>, Vec<_>) = host.differences(&after_undo).into_iter().partition(is_change);
     let but = size::counted(expected.len() as u64, "path", "paths");
-    verdict(show, &others, &format!("the same as the directory itself, read afresh, but for {but} of the good change"))?;
+    verdict(
+        show,
+        &others,
+        &format!("the same as the directory itself, read afresh, but for {but} of the good change"),
+    )?;
 
     let listed = |differences: &[Difference]| {
         let listed = differences.iter().take(100);
-        listed.map(|found| json!({ "path": String::from_utf8_lossy(&found.path), "what": found.what })).collect::<Vec<_>>()
+        listed
+            .map(|found| json!({ "path": String::from_utf8_lossy(&found.path), "what": found.what }))
+            .collect::<Vec<_>>()
     };
     let proven = differences.is_empty() && others.is_empty();
     show.measured.insert(

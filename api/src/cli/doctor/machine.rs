@@ -81,15 +81,23 @@ pub(super) fn data_directory(data: &Path) -> Check {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = existing(data);
             if rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err() {
-                return Check::fail("data", format!("{shown} can't be made in {}", parent.display()), "choose another place with --data DIR");
+                return Check::fail(
+                    "data",
+                    format!("{shown} can't be made in {}", parent.display()),
+                    "choose another place with --data DIR",
+                );
             }
             Check::ok("data", format!("{shown} will be made by the first start"))
         }
         Err(error) => Check::fail("data", format!("{shown}: {error}"), "choose another place with --data DIR"),
-        Ok(found) if !found.is_dir() => Check::fail("data", format!("{shown} is no directory"), "choose another place with --data DIR"),
-        Ok(_) if rustix::fs::access(data, rustix::fs::Access::WRITE_OK).is_err() => {
-            Check::fail("data", format!("{shown} can't be written"), "its owner runs the service; or choose another place with --data DIR")
+        Ok(found) if !found.is_dir() => {
+            Check::fail("data", format!("{shown} is no directory"), "choose another place with --data DIR")
         }
+        Ok(_) if rustix::fs::access(data, rustix::fs::Access::WRITE_OK).is_err() => Check::fail(
+            "data",
+            format!("{shown} can't be written"),
+            "its owner runs the service; or choose another place with --data DIR",
+        ),
         Ok(found) if found.mode() & 0o077 != 0 => Check::warn(
             "data",
             format!("{shown} can be entered by other users (mode {:04o})", found.mode() & 0o7777),
@@ -125,15 +133,18 @@ pub(super) fn port(server: &str) -> Check {
     let address = server.trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1");
     match address.parse::<std::net::SocketAddr>().map(TcpListener::bind) {
         Ok(Ok(_)) => Check::ok("port", format!("{address} is free")),
-        Ok(Err(error)) => {
-            Check::warn("port", format!("{address}: {error}"), "another program has it: `sandglass serve --listen 127.0.0.1:0` picks a free one")
-        }
+        Ok(Err(error)) => Check::warn(
+            "port",
+            format!("{address}: {error}"),
+            "another program has it: `sandglass serve --listen 127.0.0.1:0` picks a free one",
+        ),
         Err(_) => Check::ok("port", format!("{address} is not on this machine")),
     }
 }
 
 pub(super) fn installer() -> Check {
-    let version = Command::new("python3").args(["-m", "pip", "--version"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let version =
+        Command::new("python3").args(["-m", "pip", "--version"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
     match version {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);

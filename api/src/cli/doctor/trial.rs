@@ -18,9 +18,13 @@ pub(super) fn store(data: &Path, console: &Console) -> Check {
     if !directory.exists() {
         return Check::ok("store", "none yet");
     }
-    let opened = catalogue::open(console).map(|guests| Host::open(HostSettings::new(directory.clone()), Components::default(), guests));
+    let opened = catalogue::open(console)
+        .map(|guests| Host::open(HostSettings::new(directory.clone()), Components::default(), guests));
     match opened {
-        Ok(Ok(host)) => Check::ok("store", format!("opens, {}", size::counted(host.stats().sandboxes as u64, "sandbox", "sandboxes"))),
+        Ok(Ok(host)) => Check::ok(
+            "store",
+            format!("opens, {}", size::counted(host.stats().sandboxes as u64, "sandbox", "sandboxes")),
+        ),
         Ok(Err(error)) if error.code() == "store_in_use" => Check::ok("store", "in use by a service that runs"),
         Ok(Err(error)) => {
             let hint = error.hint().unwrap_or("keep a copy of the data directory before you try anything").to_owned();
@@ -40,21 +44,29 @@ pub(super) fn guests(console: &Console) -> Vec<Check> {
         let found = format!("{} {} is {}", guest.name, guest.version, guest.status);
         checks.push(match guest.status.as_str() {
             "compiled" => Check::ok("guest", found),
-            "installed" => {
-                Check::warn("guest", found, "it is compiled by the next `sandglass serve` or `demo`, once, in about a minute")
-            }
+            "installed" => Check::warn(
+                "guest",
+                found,
+                "it is compiled by the next `sandglass serve` or `demo`, once, in about a minute",
+            ),
             _ => Check::ok("guest", format!("{found}; get it with `sandglass guests install {}`", guest.name)),
         });
     }
     if let Err(error) = guests.default_for("python") {
-        checks.push(Check::fail("guest", error.to_string(), "reinstall the program: one guest for Python comes with it"));
+        checks.push(Check::fail(
+            "guest",
+            error.to_string(),
+            "reinstall the program: one guest for Python comes with it",
+        ));
     }
     checks
 }
 
 /// Starts a service in a place of its own, and takes a sandbox through its life there.
 pub(super) fn whole_way(console: &Console) -> Vec<Check> {
-    let failed = |error: String| vec![Check::fail("trial", error, "the lines above may say why; `sandglass serve --log debug` says more")];
+    let failed = |error: String| {
+        vec![Check::fail("trial", error, "the lines above may say why; `sandglass serve --log debug` says more")]
+    };
     let place = match tempfile::Builder::new().prefix("sandglass-doctor-").tempdir() {
         Ok(place) => place,
         Err(error) => return failed(format!("no temporary directory can be made: {error}")),
@@ -67,7 +79,11 @@ pub(super) fn whole_way(console: &Console) -> Vec<Check> {
         Err(error) => return failed(format!("a service can't be started: {error}")),
     };
     let compiled = catalogue::open(console).is_ok_and(|guests| {
-        guests.list().into_iter().map(catalogue::shown).any(|guest| guest.tools.iter().any(|tool| tool == "python") && guest.status == "compiled")
+        guests
+            .list()
+            .into_iter()
+            .map(catalogue::shown)
+            .any(|guest| guest.tools.iter().any(|tool| tool == "python") && guest.status == "compiled")
     });
     let client = Client::new(&server.url(), Some(server.token().to_owned()));
     let checks = client.and_then(|client| life(&client, compiled));
@@ -83,11 +99,19 @@ fn life(client: &Client, compiled: bool) -> Result<Vec<Check>, ClientError> {
     timed(&mut parts, "undo", || client.undo(&sandbox, 1))?;
     let content = timed(&mut parts, "read", || client.read(&sandbox, "/workspace/kept", None, 100))?;
     if content.as_deref() != Some(b"before") {
-        return Ok(vec![Check::fail("trial", "undo did not bring the file back", "this is a fault of the program: please report it")]);
+        return Ok(vec![Check::fail(
+            "trial",
+            "undo did not bring the file back",
+            "this is a fault of the program: please report it",
+        )]);
     }
     let mut checks = vec![Check::ok("trial", parts.join(", "))];
     if !compiled {
-        checks.push(Check::warn("python", "not tried: no guest is compiled", "`sandglass demo` or `serve` compiles it, once"));
+        checks.push(Check::warn(
+            "python",
+            "not tried: no guest is compiled",
+            "`sandglass demo` or `serve` compiles it, once",
+        ));
         return Ok(checks);
     }
     let mut parts = Vec::new();
@@ -109,7 +133,11 @@ fn life(client: &Client, compiled: bool) -> Result<Vec<Check>, ClientError> {
     Ok(checks)
 }
 
-fn timed<T>(parts: &mut Vec<String>, name: &str, work: impl FnOnce() -> Result<T, ClientError>) -> Result<T, ClientError> {
+fn timed<T>(
+    parts: &mut Vec<String>,
+    name: &str,
+    work: impl FnOnce() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
     let start = Instant::now();
     let done = work()?;
     parts.push(format!("{name} {}", size::took(start.elapsed())));
