@@ -14,6 +14,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where states, guests, the token and the control database lie. Made when missing, for this user only.
     pub data: PathBuf,
+    /// Where guests and their compiled code lie; below the data directory when absent.
+    pub guests: Option<PathBuf>,
     /// Names besides the loopback's that requests may give as `Host`, each `name` or `name:port`.
     pub hosts: Vec<String>,
     /// Origins of web pages that may call the service, such as `https://console.example`. None by default.
@@ -38,6 +40,7 @@ impl Settings {
         Self {
             listen: LISTEN_DEFAULT,
             data,
+            guests: None,
             hosts: Vec::new(),
             origins: Vec::new(),
             insecure_listen: false,
