@@ -132,6 +132,18 @@ pub enum FsError {
     /// `EFBIG`: past the largest file size, 2^63 - 1 bytes.
     #[error("the file is too large")]
     TooLarge,
+    /// `EROFS`: the file is in a read-only mount.
+    #[error("the file system is read-only")]
+    ReadOnly,
+    /// `EXDEV`: the two names are in different mounts.
+    #[error("the names are on different file systems")]
+    CrossDevice,
+    /// `ELOOP`: more than 40 symbolic links on the way, or one where none may be followed.
+    #[error("too many symbolic links")]
+    Loop,
+    /// `EPERM`: the path leaves the directory that was given.
+    #[error("the path leads outside")]
+    Outside,
     /// The sandbox may not hold so many bytes.
     #[error("the sandbox may hold at most {limit_bytes} bytes of files")]
     QuotaBytes {

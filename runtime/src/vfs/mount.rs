@@ -1,0 +1,143 @@
+//! Mounts: what lies where, and how one gets in and out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sandglass_snapshots::{DirectoryEntry, FsError, Inode, Kind, Transaction};
+
+use super::Node;
+use super::library::Library;
+
+/// Something that lies on a path of a sandbox.
+#[derive(Clone, Debug)]
+pub enum Mount {
+    /// A directory of the sandbox itself that can't be changed.
+    ReadOnly {
+        /// Its absolute path.
+        at: Vec<u8>,
+    },
+    /// Files that the host gives, in no state.
+    Library {
+        /// A name in the root directory.
+        at: Vec<u8>,
+        /// The files.
+        library: Arc<Library>,
+    },
+}
+
+/// Where the files of a mount are.
+#[derive(Clone, Debug)]
+pub(super) enum Backing {
+    /// In the transaction.
+    State { read_only: bool },
+    /// With the host.
+    Library(Arc<Library>),
+}
+
+#[derive(Clone, Debug)]
+struct Mounted {
+    backing: Backing,
+    root: Inode,
+    /// The directory and name that it lies on; the sandbox's own tree lies on none.
+    on: Option<(Node, Bytes)>,
+}
+
+/// All mounts of a file system: few, and fixed when it is made.
+#[derive(Clone, Debug)]
+pub(super) struct Mounts {
+    all: Arc<Vec<Mounted>>,
+    by_place: Arc<HashMap<Node, Vec<usize>>>,
+    /// Directories that a mount lies in, all the way up.
+    above: Arc<HashSet<Node>>,
+}
+
+impl Mounts {
+    pub(super) fn new(transaction: &mut Transaction, mounts: Vec<Mount>) -> Result<Self, FsError> {
+        let own = Mounted { backing: Backing::State { read_only: false }, root: Inode::ROOT, on: None };
+        let mut all = vec![own];
+        let root = Node { mount: 0, inode: Inode::ROOT };
+        let devices = Mount::Library { at: b"/dev".to_vec(), library: Library::devices() };
+        let mut above = HashSet::new();
+        for mount in mounts.into_iter().chain([devices]) {
+            match mount {
+                Mount::ReadOnly { at } => {
+                    let mut directory = root;
+                    let mut names = at.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+                    let mut way = Vec::new();
+                    while let Some(name) = names.next() {
+                        let inode = match transaction.lookup(directory.inode, name) {
+                            Ok(inode) => inode,
+                            Err(FsError::NotFound | FsError::NotADirectory) => break,
+                            Err(error) => return Err(error),
+                        };
+                        if names.peek().is_none() {
+                            let on = Some((directory, Bytes::copy_from_slice(name)));
+                            all.push(Mounted { backing: Backing::State { read_only: true }, root: inode, on });
+                            above.extend(way.drain(..));
+                        }
+                        directory = Node { mount: 0, inode };
+                        way.push(directory);
+                    }
+                }
+                Mount::Library { at, library } => {
+                    let name = at.strip_prefix(b"/").unwrap_or(&at);
+                    let on = Some((root, Bytes::copy_from_slice(name)));
+                    // Each library numbers its files from its own base, so that no two files of a sandbox share one.
+                    let library = Arc::new(library.numbered(all.len() as u64));
+                    all.push(Mounted { root: library.root(), backing: Backing::Library(library), on });
+                }
+            }
+        }
+        let mut by_place: HashMap<Node, Vec<usize>> = HashMap::new();
+        for (index, mounted) in all.iter().enumerate() {
+            if let Some((directory, _)) = &mounted.on {
+                by_place.entry(*directory).or_default().push(index);
+            }
+        }
+        Ok(Self { all: Arc::new(all), by_place: Arc::new(by_place), above: Arc::new(above) })
+    }
+
+    pub(super) fn backing(&self, node: Node) -> &Backing {
+        &self.all[node.mount].backing
+    }
+
+    /// Returns the root of the mount that lies on a name.
+    pub(super) fn entered(&self, directory: Node, name: &[u8]) -> Option<Node> {
+        let places = self.by_place.get(&directory)?;
+        let found = places.iter().find(|index| self.all[**index].on.as_ref().is_some_and(|(_, on)| on == name))?;
+        Some(Node { mount: *found, inode: self.all[*found].root })
+    }
+
+    /// Returns the directory that a mount lies in, for the mount's root.
+    pub(super) fn left(&self, directory: Node) -> Option<Node> {
+        let mounted = &self.all[directory.mount];
+        if mounted.root != directory.inode {
+            return None;
+        }
+        mounted.on.as_ref().map(|(outside, _)| *outside)
+    }
+
+    pub(super) fn holds_mount(&self, node: Node) -> bool {
+        self.above.contains(&node)
+    }
+
+    /// Returns how many cookies of a directory are for mounts.
+    pub(super) fn listed_before(&self, directory: Node) -> u64 {
+        self.by_place.get(&directory).map_or(0, |places| places.len() as u64)
+    }
+
+    /// Returns the mounts to be listed from `cookie` on, and with which cookie the directory's own entries follow.
+    pub(super) fn listed(&self, directory: Node, cookie: u64, limit: usize) -> (Vec<DirectoryEntry>, Option<u64>) {
+        let places = self.by_place.get(&directory).map_or(&[][..], Vec::as_slice);
+        let start = usize::try_from(cookie).unwrap_or(usize::MAX).min(places.len());
+        let entries = places.iter().enumerate().skip(start).take(limit).filter_map(|(index, place)| {
+            let (_, name) = self.all[*place].on.as_ref()?;
+            let inode = self.all[*place].root;
+            Some(DirectoryEntry { name: name.clone(), inode, kind: Kind::Directory, cookie: index as u64 + 1 })
+        });
+        let entries: Vec<_> = entries.collect();
+        let all_told = start + entries.len() == places.len() && entries.len() < limit;
+        (entries, all_told.then(|| cookie.saturating_sub(places.len() as u64)))
+    }
+}

@@ -1,0 +1,63 @@
+//! From the failures of the file system to what a guest is told, in one table.
+
+use sandglass_snapshots::FsError;
+
+use super::preview1::types::{Errno, Error};
+use crate::limits::{Limit, LimitExceeded};
+
+impl wiggle::GuestErrorType for Errno {
+    fn success() -> Self {
+        Self::Success
+    }
+}
+
+impl From<FsError> for Error {
+    fn from(error: FsError) -> Self {
+        let errno = match error {
+            FsError::NotFound => Errno::Noent,
+            FsError::Exists => Errno::Exist,
+            FsError::NotADirectory => Errno::Notdir,
+            FsError::IsADirectory => Errno::Isdir,
+            FsError::NotEmpty => Errno::Notempty,
+            FsError::NameTooLong => Errno::Nametoolong,
+            FsError::InvalidName | FsError::Invalid => Errno::Inval,
+            FsError::Busy => Errno::Busy,
+            FsError::TooManyLinks => Errno::Mlink,
+            FsError::TooLarge => Errno::Fbig,
+            FsError::ReadOnly => Errno::Rofs,
+            FsError::CrossDevice => Errno::Xdev,
+            FsError::Loop => Errno::Loop,
+            FsError::Outside => Errno::Perm,
+            FsError::QuotaBytes { limit_bytes } => return ended(Limit::DiskBytes, limit_bytes),
+            FsError::QuotaInodes { limit_inodes } => return ended(Limit::Inodes, limit_inodes),
+            FsError::Store(error) => return Self::trap(wasmtime::Error::new(error)),
+        };
+        errno.into()
+    }
+}
+
+/// Ends the call at a limit.
+pub(super) fn ended(limit: Limit, allowed: u64) -> Error {
+    Error::trap(wasmtime::Error::new(LimitExceeded { limit, allowed }))
+}
+
+impl From<wiggle::GuestError> for Error {
+    fn from(error: wiggle::GuestError) -> Self {
+        use wiggle::GuestError as Guest;
+        match error {
+            Guest::InvalidFlagValue { .. } | Guest::InvalidEnumValue { .. } => Errno::Inval.into(),
+            Guest::PtrOutOfBounds { .. } | Guest::PtrOverflow | Guest::SliceLengthsDiffer => Errno::Fault.into(),
+            Guest::InvalidUtf8(_) => Errno::Ilseq.into(),
+            Guest::TryFromIntError(_) => Errno::Overflow.into(),
+            Guest::InFunc { err, .. } => Self::from(*err),
+            // A misaligned pointer traps, as the specification of pointers says.
+            other => Self::trap(wasmtime::Error::new(other)),
+        }
+    }
+}
+
+impl From<std::num::TryFromIntError> for Error {
+    fn from(_: std::num::TryFromIntError) -> Self {
+        Errno::Overflow.into()
+    }
+}

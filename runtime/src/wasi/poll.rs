@@ -1,0 +1,99 @@
+//! Waiting: `poll_oneoff`. Files and streams are ready at once, clocks wait on the host's timer so that a call's own end cuts
+//! them short.
+
+use std::time::Duration;
+
+use wiggle::{GuestMemory, GuestPtr};
+
+use super::Wasi;
+use super::descriptor::Descriptor;
+use super::preview1::types::{
+    Clockid, Errno, Error, Event, EventFdReadwrite, Eventrwflags, Eventtype, Fd, Size, Subclockflags, Subscription,
+    SubscriptionClock, SubscriptionU, Userdata,
+};
+
+const SUBSCRIPTIONS_MAX: u32 = 4096;
+/// The longest time that one wait is for: past it any call has ended.
+const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Wasi {
+    pub(super) async fn poll(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        subscriptions: GuestPtr<Subscription>,
+        events: GuestPtr<Event>,
+        count: Size,
+    ) -> Result<Size, Error> {
+        if count == 0 || count > SUBSCRIPTIONS_MAX {
+            return Err(Errno::Inval.into());
+        }
+        let mut ready = Vec::new();
+        let mut clocks: Vec<(Userdata, Duration)> = Vec::new();
+        for subscription in subscriptions.as_array(count).iter() {
+            let Subscription { userdata, u } = memory.read(subscription?)?;
+            match u {
+                SubscriptionU::Clock(clock) => match self.wait_for(&clock) {
+                    Ok(wait) => clocks.push((userdata, wait)),
+                    Err(errno) => ready.push(event(userdata, errno, Eventtype::Clock, 0)),
+                },
+                SubscriptionU::FdRead(file) => ready.push(self.readable(userdata, file.file_descriptor)?),
+                SubscriptionU::FdWrite(file) => ready.push(self.writable(userdata, file.file_descriptor)),
+            }
+        }
+        if ready.is_empty() {
+            let shortest = clocks.iter().map(|(_, wait)| *wait).min().unwrap_or_default();
+            if shortest.is_zero() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(shortest).await;
+            }
+            clocks.retain(|(_, wait)| *wait <= shortest);
+        } else {
+            clocks.retain(|(_, wait)| wait.is_zero());
+        }
+        ready.extend(clocks.into_iter().map(|(userdata, _)| event(userdata, Errno::Success, Eventtype::Clock, 0)));
+        let places = events.as_array(count);
+        for (place, event) in places.iter().zip(&ready) {
+            memory.write(place?, event.clone())?;
+        }
+        Ok(Size::try_from(ready.len())?)
+    }
+
+    fn wait_for(&self, clock: &SubscriptionClock) -> Result<Duration, Errno> {
+        let now = match clock.id {
+            Clockid::Monotonic => self.clock.monotonic(),
+            Clockid::Realtime => Duration::from_nanos(u64::try_from(self.clock.now().0).unwrap_or_default()),
+            Clockid::ProcessCputimeId | Clockid::ThreadCputimeId => return Err(Errno::Notsup),
+        };
+        let given = Duration::from_nanos(clock.timeout);
+        let absolute = clock.flags.contains(Subclockflags::SUBSCRIPTION_CLOCK_ABSTIME);
+        let wait = if absolute { given.saturating_sub(now) } else { given };
+        Ok(wait.min(WAIT_MAX))
+    }
+
+    fn readable(&mut self, userdata: Userdata, fd: Fd) -> Result<Event, Error> {
+        let (errno, bytes) = match self.descriptors.get(fd) {
+            Err(_) => (Errno::Badf, 0),
+            Ok(Descriptor::Output(_)) => (Errno::Badf, 0),
+            Ok(Descriptor::Stdin(position)) => (Errno::Success, (self.stdin.len() - position) as u64),
+            Ok(Descriptor::Opened(opened)) => {
+                let (node, offset) = (opened.node, opened.offset);
+                (Errno::Success, self.vfs.attributes(node)?.size.saturating_sub(offset))
+            }
+        };
+        Ok(event(userdata, errno, Eventtype::FdRead, bytes))
+    }
+
+    fn writable(&self, userdata: Userdata, fd: Fd) -> Event {
+        let errno = match self.descriptors.get(fd) {
+            Err(_) | Ok(Descriptor::Stdin(_)) => Errno::Badf,
+            Ok(Descriptor::Output(_) | Descriptor::Opened(_)) => Errno::Success,
+        };
+        event(userdata, errno, Eventtype::FdWrite, 0)
+    }
+}
+
+const fn event(userdata: Userdata, error: Errno, kind: Eventtype, bytes: u64) -> Event {
+    let fd_readwrite = EventFdReadwrite { nbytes: bytes, flags: Eventrwflags::empty() };
+    Event { userdata, error, type_: kind, fd_readwrite }
+}

@@ -1,0 +1,1 @@
+//! WASI's functions without wasm.
