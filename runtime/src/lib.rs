@@ -1,20 +1,55 @@
 //! Calls: runs a guest in a transaction over a state, and takes it back.
+//!
+//! A [`Host`] owns a store and the guests; a [`Sandbox`] is one named, persistent world in it. A call is a transaction: its
+//! files become the next state, or nothing of it does. Undo, redo, restore and fork append to the sandbox's log.
+//!
+//! This crate knows no HTTP and no command line, and no guest ever touches a file or a socket of the host.
+//!
+//! Start reading at `call.rs` (one call, top to bottom), then `restore.rs` (one way back), `vfs/resolve.rs` (can a path
+//! escape?) and `wasi/` (what guests see).
 
+#![deny(missing_docs)]
+
+mod call;
 mod clock;
 mod code_cache;
 mod compile;
+mod create;
 mod engine;
 mod entropy;
+mod error;
+mod files;
 mod guest;
+mod host;
 mod limits;
+mod live;
+mod mounts;
+mod operation;
+mod record;
+mod restore;
+mod sandbox;
+mod tool;
+mod turn;
+mod unsaved;
 pub mod vfs;
 pub mod wasi;
 
+pub use call::FUEL_PER_CPU_SECOND;
 pub use clock::{Clock, SystemClock};
-pub use compile::{Compiler, compile_worker_main};
+pub use compile::compile_worker_main;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
-pub use guest::{
-    End, Guest, GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Invocation, Pin, Program, Progress, Run,
-    RunLimits, Verdict,
-};
+pub use error::{Error, ErrorKind};
+pub use files::FILE_BYTES_MAX;
+pub use guest::{GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Progress, Verdict};
+pub use host::{Components, Host, HostStats, Settings};
 pub use limits::{Limit, LimitExceeded, ProcExit};
+pub use live::{Chunk, LiveCall, LiveStatus};
+pub use record::{
+    Call, CallRequest, CallStatus, CallSummary, CallUsage, Checkpoint, CreateRequest, FileInfo, ForkRequest, Moved,
+    OperationInfo, RestoreTarget, SandboxInfo, Source, WriteOptions,
+};
+pub use sandbox::Sandbox;
+pub use sandglass_snapshots::{
+    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, StateId,
+    StoreStats, Timestamp,
+};

@@ -49,6 +49,9 @@ pub enum StoreError {
         /// The head that is.
         found: Option<EntryId>,
     },
+    /// A state has no such path.
+    #[error("the state has no `{0}`")]
+    UnknownPath(String),
     /// A log can only begin with an operation, which gives it a head.
     #[error("the log of {0} does not begin with an operation")]
     NoFirstOperation(SandboxId),

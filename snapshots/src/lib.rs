@@ -1,7 +1,7 @@
 //! States and the log: an immutable, content-addressed store of file trees and memory images.
 //!
 //! A [`Store`] holds *nodes* (directories, files, blobs, states) named by the BLAKE3 hash of their canonical bytes, and one
-//! append-only, hash-chained *log* per sandbox. A `Transaction` is writable work on top of a state; sealing it gives the
+//! append-only, hash-chained *log* per sandbox. A [`Transaction`] is writable work on top of a state; sealing it gives the
 //! new nodes, and [`Store::append`] makes nodes and log entries durable in one record: that is the only commit there is.
 //!
 //! This crate knows no wasm, no web, no policy and no async. Time and randomness are arguments.
@@ -9,10 +9,14 @@
 //! Start reading at `store.rs` (what a store is made of), then `transaction.rs` (how a call writes), then
 //! `docs/formats/store.md` (what is on disk).
 
+#![deny(missing_docs)]
+
 mod codec;
 mod diff;
 mod error;
+mod export;
 mod id;
+mod import;
 mod index;
 mod journal;
 mod log;
@@ -24,7 +28,9 @@ mod tree;
 
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
+pub use export::export_tar;
 pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
+pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use state::TreeUsage;

@@ -1,7 +1,7 @@
 //! Nodes: immutable pieces named by the hash of what they are.
 //!
 //! A node's canonical bytes begin with its [`NodeKind`] byte; its [`NodeId`] is BLAKE3 over all of them. What each kind
-//! holds is in `format.rs` and `docs/formats/store.md`.
+//! holds is told in `tree/`, `state.rs` and `log/bytes.rs`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

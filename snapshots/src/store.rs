@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use self::nodes::Nodes;
+use self::nodes::StoredNodes;
+use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::index::database::Database;
@@ -28,9 +29,12 @@ use crate::journal::recovery::{Recovered, recover};
 use crate::journal::{Append, Journal, Settings};
 use crate::log::{self, Draft, Entry, Head};
 use crate::node::{NodeBatch, NodeKind, NodeSource};
+use crate::state::State;
+use crate::transaction::{Quota, Transaction, read_blob};
+use crate::tree::{DirectoryCache, Nodes};
 
 /// The largest node, in bytes.
-pub(crate) const NODE_LIMIT: usize = 16 << 20;
+pub(crate) const NODE_LIMIT: usize = 128 << 20;
 /// How many bytes of nodes go into one record; more are written ahead of the record that needs them.
 const RECORD_BYTES: usize = 8 << 20;
 /// How many nodes of a journal that is read back are applied to the index at a time.
@@ -107,7 +111,9 @@ pub struct Store {
 struct Inner {
     journal: Journal,
     index: Arc<Index>,
-    nodes: Nodes,
+    nodes: StoredNodes,
+    /// Decoded directory nodes, shared by all transactions.
+    directories: Arc<DirectoryCache>,
     nodes_known: AtomicU64,
     replayed_records: u64,
     cut_bytes: u64,
@@ -145,11 +151,60 @@ impl Store {
             salt: options.salt,
         };
         let journal = Journal::start(Arc::clone(&disk), Arc::clone(&index), settings, recovered)?;
-        let nodes = Nodes::new(disk, Arc::clone(&index), options.cache_bytes);
-        let directory = directory.to_owned();
-        let nodes_known = AtomicU64::new(0);
-        let inner = Inner { journal, index, nodes, nodes_known, replayed_records, cut_bytes, directory, _lock: lock };
+        let inner = Inner {
+            journal,
+            nodes: StoredNodes::new(disk, Arc::clone(&index), options.cache_bytes),
+            index,
+            directories: Nodes::cache(),
+            nodes_known: AtomicU64::new(0),
+            replayed_records,
+            cut_bytes,
+            directory: directory.to_owned(),
+            _lock: lock,
+        };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns writable work on top of a state. It keeps the store open for as long as it lives.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingNode`] when the state is not in the store, or what reading it met.
+    pub fn begin(&self, state: StateId, quota: Quota) -> Result<Transaction, StoreError> {
+        Transaction::open(self.source(), Arc::clone(&self.inner.directories), state, quota)
+    }
+
+    /// Returns writable work on an empty root directory, with guests pinned by tool name and module hash.
+    #[must_use]
+    pub fn begin_empty(&self, guests: Vec<(String, [u8; 32])>, quota: Quota) -> Transaction {
+        Transaction::empty(self.source(), Arc::clone(&self.inner.directories), guests, quota)
+    }
+
+    /// Returns the guests that a state pins, by tool name and module hash.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn guests(&self, state: StateId) -> Result<Vec<(String, [u8; 32])>, StoreError> {
+        Ok(State::load(self, state)?.guests)
+    }
+
+    /// Returns the bytes that [`NodeBatch::put_blob`] put.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingNode`], [`StoreError::DamagedNode`], also when it is no blob.
+    pub fn blob(&self, id: &NodeId) -> Result<Bytes, StoreError> {
+        read_blob(self, id)
+    }
+
+    /// Returns what differs between two states, with at most `limit` changes listed.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn diff(&self, from: StateId, to: StateId, limit: usize) -> Result<Diff, StoreError> {
+        diff_with(self, Arc::clone(&self.inner.directories), from, to, limit)
+    }
+
+    fn source(&self) -> Arc<dyn NodeSource> {
+        Arc::clone(&self.inner) as Arc<dyn NodeSource>
     }
 
     /// Returns the directory that the store is in.
@@ -321,9 +376,15 @@ impl Store {
     }
 }
 
+impl NodeSource for Inner {
+    fn node(&self, id: &NodeId) -> Result<Bytes, StoreError> {
+        self.nodes.node(id)
+    }
+}
+
 impl NodeSource for Store {
     fn node(&self, id: &NodeId) -> Result<Bytes, StoreError> {
-        self.inner.nodes.node(id)
+        self.inner.node(id)
     }
 }
 

@@ -3,11 +3,13 @@
 //! Inodes are read from the state as they are asked for and kept; what changes stays in memory until [`Transaction::seal`]
 //! names it, once, from the leaves up. A clone is a savepoint: it shares everything that neither of the two changes.
 
+mod attach;
 mod directory;
 mod file;
 mod graft;
 mod seal;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 mod tests;
 
 use std::hash::{BuildHasherDefault, Hasher};
@@ -429,7 +431,7 @@ impl Transaction {
 }
 
 impl NodeBatch {
-    /// Adds bytes of any size and returns the name by which [`read_blob`] finds them.
+    /// Adds bytes of any size and returns the name by which [`crate::Store::blob`] finds them.
     pub fn put_blob(&mut self, bytes: &[u8]) -> NodeId {
         let mut node = Vec::with_capacity(bytes.len() + 1);
         node.push(crate::node::NodeKind::Blob as u8);

@@ -262,7 +262,7 @@ fn compare(
     let mut entries: Different = BTreeMap::new();
     if let Some(node) = before {
         every_entry_below(node, nodes, &mut |entry| {
-            drop(entries.insert(entry.name.clone(), (Some(entry.record.clone()), None)))
+            drop(entries.insert(entry.name.clone(), (Some(entry.record.clone()), None)));
         })?;
     }
     if let Some(node) = after {

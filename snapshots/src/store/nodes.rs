@@ -30,7 +30,7 @@ impl Weighter<NodeId, Bytes> for ByteWeight {
     }
 }
 
-pub(super) struct Nodes {
+pub(super) struct StoredNodes {
     disk: Arc<dyn Disk>,
     index: Arc<Index>,
     cache: Cache<NodeId, Bytes, ByteWeight>,
@@ -39,7 +39,7 @@ pub(super) struct Nodes {
     pub(super) misses: AtomicU64,
 }
 
-impl Nodes {
+impl StoredNodes {
     pub(super) fn new(disk: Arc<dyn Disk>, index: Arc<Index>, cache_bytes: u64) -> Self {
         let items = usize::try_from(cache_bytes / TYPICAL_NODE_BYTES).unwrap_or(usize::MAX).clamp(64, 1 << 20);
         Self {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Attributes, Body, DirectoryEntry, Kind, LINKS_MAX, Live, Place, Transaction};
+use super::{Body, DirectoryEntry, Kind, LINKS_MAX, Live, Place, Transaction};
 use crate::error::FsError;
 use crate::id::{Inode, Timestamp};
 use crate::tree::directory::{POSITION_BITS, position};
@@ -224,12 +224,6 @@ impl Transaction {
             DirectoryEntry { name: entry.name, inode, kind, cookie: position(&entry.hash) + 1 }
         });
         Ok(entries.collect())
-    }
-
-    /// Returns the attributes of a name.
-    pub(crate) fn lookup_attributes(&mut self, directory: Inode, name: &[u8]) -> Result<Attributes, FsError> {
-        let inode = self.lookup(directory, name)?;
-        self.attributes(inode)
     }
 
     /// Says whether `inside` is `directory` or below it.

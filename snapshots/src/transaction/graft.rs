@@ -1,60 +1,14 @@
-//! Taking in what others made: subtrees of another state, and imported directories.
+//! Taking in what another state has at a path.
 
 use std::collections::HashMap;
 
-use super::directory::check_name;
 use super::{Body, Transaction};
 use crate::error::FsError;
-use crate::id::{Inode, NodeId, StateId, Timestamp};
+use crate::id::{Inode, StateId, Timestamp};
 use crate::state::State;
-use crate::tree::{Content, Directory, Entry, File, Record};
-
-/// A directory whose nodes are in the store and that is in no state yet.
-#[derive(Clone, Debug)]
-pub(crate) struct Built {
-    pub(crate) record: Record,
-    /// Files with several names, each with all of them inside the directory.
-    pub(crate) links: Vec<Record>,
-    pub(crate) bytes: u64,
-    pub(crate) inodes: u64,
-    /// The smallest number that no inode of it has.
-    pub(crate) next_inode: u64,
-}
+use crate::tree::{Content, Directory, File, Record};
 
 impl Transaction {
-    /// Puts a built directory at a name that is free.
-    ///
-    /// # Errors
-    /// [`FsError::Exists`], a quota, or a name that can't be.
-    pub(crate) fn attach_built(
-        &mut self,
-        directory: Inode,
-        name: &[u8],
-        built: &Built,
-        now: Timestamp,
-    ) -> Result<(), FsError> {
-        check_name(name)?;
-        if self.entries(directory)?.get(name, &self.nodes)?.is_some() {
-            return Err(FsError::Exists);
-        }
-        let bytes = self.usage.bytes.saturating_add(built.bytes);
-        if bytes > self.quota.bytes {
-            return Err(FsError::QuotaBytes { limit_bytes: self.quota.bytes });
-        }
-        let inodes = self.usage.inodes.saturating_add(built.inodes);
-        if inodes > self.quota.inodes {
-            return Err(FsError::QuotaInodes { limit_inodes: self.quota.inodes });
-        }
-        (self.usage.bytes, self.usage.inodes) = (bytes, inodes);
-        self.next_inode = self.next_inode.max(built.next_inode);
-        let nodes = self.nodes.clone();
-        for record in &built.links {
-            let name = bytes::Bytes::copy_from_slice(&record.inode.0.to_be_bytes());
-            self.links.insert(Entry::new(name, record.clone()), &nodes)?;
-        }
-        self.put_entry(directory, Entry::new(bytes::Bytes::copy_from_slice(name), built.record.clone()), now)
-    }
-
     /// Makes a path what it is in another state: its subtree is copied from there, or removed if it is not there.
     ///
     /// Names, bytes, modes, times and links inside the subtree are those of the other state; inode numbers are new. A hard
@@ -190,9 +144,4 @@ struct Other {
     links: Directory,
     /// Files with several names that were copied already: their old inodes and their new ones.
     groups: HashMap<Inode, Inode>,
-}
-
-/// Returns the record of a directory that was built outside a transaction.
-pub(crate) fn directory_record(inode: Inode, mode: u16, modified: Timestamp, root: Option<NodeId>) -> Record {
-    Record { inode, mode, modified, size: 0, links: 1, content: Content::Directory(root) }
 }

@@ -155,13 +155,36 @@ impl File {
             _ => None,
         };
         changes.extend(self.written.iter().map(|(chunk, bytes)| (*chunk, put_chunk(batch, bytes))));
-        let mut level = 1;
-        while level < LEVELS_MAX && self.size.div_ceil(CHUNK) > span(level) {
-            level += 1;
-        }
         let mut builder = Builder { batch, nodes, valid: self.base_valid.div_ceil(CHUNK) };
-        builder.build(level, 0, base, &changes)
+        builder.build(level_for(self.size), 0, base, &changes)
     }
+}
+
+/// Returns the level of the root of a file of this size.
+fn level_for(size: u64) -> u8 {
+    let mut level = 1;
+    while level < LEVELS_MAX && size.div_ceil(CHUNK) > span(level) {
+        level += 1;
+    }
+    level
+}
+
+/// Returns the content of a file of more than one chunk, whose chunks are in `batch` already: each by its number, holes left out.
+pub(crate) fn content_of_chunks(
+    size: u64,
+    chunks: &[(u64, Option<NodeId>)],
+    batch: &mut NodeBatch,
+    nodes: &Nodes<'_>,
+) -> Result<Content, StoreError> {
+    let mut builder = Builder { batch, nodes, valid: 0 };
+    builder.build(level_for(size), 0, None, chunks).map(Content::Chunks)
+}
+
+/// Adds a chunk, given as a node with its kind byte, without its trailing zeros; one of zeros alone is a hole.
+pub(crate) fn add_chunk(mut node: Vec<u8>, batch: &mut NodeBatch) -> Option<NodeId> {
+    let length = node.get(1..)?.iter().rposition(|byte| *byte != 0)? + 2;
+    node.truncate(length);
+    Some(batch.insert(node))
 }
 
 /// Chunks below a node of this level.
@@ -292,7 +315,7 @@ fn stored_chunk(root: &NodeId, chunk: u64, nodes: &Nodes<'_>) -> Result<Bytes, S
     }
     loop {
         let bytes = nodes.node(&id)?;
-        let index = (chunk >> (8 * u32::from(level - 1))) as usize % FAN_OUT;
+        let index = usize::from((chunk >> (8 * u32::from(level - 1))).to_le_bytes()[0]);
         let child = nth_child(&bytes, index, level).map_err(|error| damaged(&id, error))?;
         match child {
             None => return Ok(Bytes::new()),
@@ -315,7 +338,7 @@ fn nth_child(bytes: &[u8], index: usize, level: u8) -> Result<Option<NodeId>, Co
         return Ok(None);
     }
     let before: u32 = bitmap[..index / 8].iter().map(|byte| byte.count_ones()).sum();
-    let in_byte = (bitmap[index / 8] & ((1u16 << (index % 8)) - 1) as u8).count_ones();
+    let in_byte = (bitmap[index / 8] & ((1u8 << (index % 8)) - 1)).count_ones();
     input.raw((before + in_byte) as usize * 32)?;
     input.id().map(Some)
 }

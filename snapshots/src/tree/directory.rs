@@ -111,10 +111,6 @@ impl Directory {
         Ok(Self { root: Some(Node::Stored(id, entries)) })
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.root.as_ref().map_or(0, Node::entries)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.root.is_none()
     }
@@ -299,7 +295,7 @@ fn remove(node: &mut Node, hash: &Hash, name: &[u8], level: usize, nodes: &Nodes
                 *place = None;
             }
             branch.entries -= 1;
-            if branch.entries as usize <= LEAF_ENTRIES_MAX {
+            if branch.entries <= LEAF_ENTRIES_MAX as u64 {
                 let mut all = Vec::with_capacity(LEAF_ENTRIES_MAX);
                 for child in branch.children.iter().flatten() {
                     gather(child, nodes, &mut all)?;

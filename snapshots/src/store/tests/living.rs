@@ -171,7 +171,7 @@ fn batches_larger_than_records_and_segments_are_whole() {
     let store = Store::open(directory.path(), small).unwrap();
     assert_eq!(store.entries(sandbox(1), 0, 9).unwrap(), [first, second.clone(), third.clone()]);
     needs(&second.body).iter().for_each(|id| drop(store.node(id).unwrap()));
-    let too_large = call(&store, &third, 4, &[blob(&vec![1; super::super::NODE_LIMIT])]);
+    let too_large = call(&store, &third, 4, &[blob(&vec![0; super::super::NODE_LIMIT])]);
     assert!(matches!(too_large, Err(StoreError::TooLarge { .. })), "{too_large:?}");
 }
 

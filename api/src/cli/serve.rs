@@ -1,0 +1,96 @@
+//! `sandglass serve`: the service.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use sandglass_policy::Span;
+
+use super::console::Console;
+use super::failure::{Failure, exit};
+use crate::config::{LISTEN_DEFAULT, Settings};
+use crate::server::{self, StartLine};
+use crate::telemetry::{LogFormat, log_to_stderr};
+
+const EXAMPLES: &str = "\
+Examples:
+  sandglass serve
+  sandglass serve --listen 127.0.0.1:0 --json      a free port, told in one JSON line
+  sandglass serve --durability process             faster answers; the last 50 ms may be lost with the power";
+
+/// Start the service. The first start writes a token to the data directory; Ctrl-C ends it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 picks a free one.
+    #[arg(long, env = "SANDGLASS_LISTEN", hide_env_values = true, value_name = "ADDRESS", default_value_t = LISTEN_DEFAULT)]
+    listen: SocketAddr,
+    /// Another name under which requests may reach it (name or name:port). May be repeated.
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+    /// A web page's origin that may call it, such as https://console.example. May be repeated.
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// Listen where others can reach it, without encryption.
+    #[arg(long)]
+    insecure_listen: bool,
+    /// What an answer promises.
+    #[arg(long, value_name = "MODE", default_value = "disk")]
+    durability: Durability,
+    /// Most calls that run at once; as many as there are processors when absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    calls: Option<u16>,
+    /// Most calls that wait for one sandbox.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    queue: u16,
+    /// How long calls may go on after Ctrl-C.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    grace: Span,
+    /// What is logged on standard error: error, warn, info, debug, or a filter such as sandglass=debug.
+    #[arg(long, env = "SANDGLASS_LOG", hide_env_values = true, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Lines,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Lines {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What an answer promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Durability {
+    /// It is on the disk.
+    Disk,
+    /// It survives the end of this process, not that of the machine.
+    Process,
+}
+
+impl Serve {
+    pub(crate) fn run(self, console: &Console) -> Result<u8, Failure> {
+        let mut settings = Settings::new(console.data()?);
+        settings.guests = Some(console.guests()?);
+        settings.listen = self.listen;
+        settings.hosts = self.hosts;
+        settings.origins = self.origins;
+        settings.insecure_listen = self.insecure_listen;
+        settings.durable = self.durability == Durability::Disk;
+        if let Some(calls) = self.calls {
+            settings.calls_running_max = usize::from(calls);
+        }
+        settings.queue_per_sandbox_max = usize::from(self.queue);
+        settings.grace = Duration::from(self.grace);
+        let filter = if console.quiet { "error" } else { &self.log };
+        let format = if self.log_format == Lines::Json { LogFormat::Json } else { LogFormat::Text };
+        log_to_stderr(filter, format).map_err(|error| Failure::new(format!("--log {filter}: {error}")).exiting(2))?;
+        let start_line = if console.json { StartLine::Json } else { StartLine::Text };
+        server::serve(&settings, start_line).map_err(|error| Failure::new(error.to_string()))?;
+        Ok(exit::OK)
+    }
+}

@@ -1,0 +1,50 @@
+//! What the service is told at its start: numbers and paths, from flags, then environment, then defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the service listens when nothing else is said.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7777);
+
+/// Everything that `server::start` needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address to listen on; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where states, guests, the token and the control database lie. Made when missing, for this user only.
+    pub data: PathBuf,
+    /// Names besides the loopback's that requests may give as `Host`, each `name` or `name:port`.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may call the service, such as `https://console.example`. None by default.
+    pub origins: Vec<String>,
+    /// Listen on an address that others can reach, without TLS: tokens and files are then readable on the network.
+    pub insecure_listen: bool,
+    /// Whether an answered call is on the disk (true), or only with the operating system (false).
+    pub durable: bool,
+    /// Most calls that run at once.
+    pub calls_running_max: usize,
+    /// Most calls that wait for one sandbox.
+    pub queue_per_sandbox_max: usize,
+    /// How long running requests may go on after the service was asked to stop.
+    pub grace: Duration,
+}
+
+impl Settings {
+    /// Returns the default settings over a data directory.
+    #[must_use]
+    pub fn new(data: PathBuf) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            listen: LISTEN_DEFAULT,
+            data,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            insecure_listen: false,
+            durable: true,
+            calls_running_max: cores.max(2),
+            queue_per_sandbox_max: 64,
+            grace: Duration::from_secs(10),
+        }
+    }
+}

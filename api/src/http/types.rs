@@ -1,0 +1,647 @@
+//! What goes over the wire: the JSON of every request and answer, and nothing that is not.
+//!
+//! The server writes these types and clients read them, so each can be serialised and deserialised. Requests refuse fields
+//! they do not know; answers may grow new ones. Ids are texts, times are RFC 3339 in UTC, sizes are bytes.
+
+use std::collections::BTreeMap;
+
+use sandglass_policy::Policy;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::{Ref, RefOr, Schema};
+
+/// The policy document's schema is made by its own crate and put into the components by `openapi.rs`.
+fn policy_schema() -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name("Policy"))
+}
+
+/// A failure, as RFC 9457 says: `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A stable name of this kind of problem; documentation, never needed to be fetched.
+    #[serde(rename = "type")]
+    #[schema(format = "uri", example = "https://sandglass.dev/problems/unknown_sandbox")]
+    pub type_uri: String,
+    /// What kind of problem it is, for people.
+    pub title: String,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What happened this time, for people.
+    pub detail: String,
+    /// This occurrence: `urn:sandglass:request:` and the request id, as in `X-Request-Id` and in the logs.
+    #[serde(default)]
+    pub instance: String,
+    /// The last part of `type`: what programs compare.
+    #[schema(example = "unknown_sandbox")]
+    pub code: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the same request may succeed later, unchanged.
+    pub retryable: bool,
+}
+
+/// A new sandbox. Every field may be left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "demo", "from": {"sandbox": "base"}}))]
+pub struct CreateSandbox {
+    /// A unique name; made up when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub name: Option<String>,
+    /// Its policy; the service's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = policy_schema)]
+    pub policy: Option<Policy>,
+    /// What it holds at first; an empty `/workspace` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<CreateFrom>,
+}
+
+/// What a new sandbox holds at first: exactly one of these.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", try_from = "CreateFromFields")]
+pub enum CreateFrom {
+    /// A state that some sandbox has or had.
+    State(String),
+    /// The head of another sandbox, by name or id.
+    Sandbox(String),
+    /// A directory of the host, by absolute path, copied to `/workspace`.
+    Directory(String),
+}
+
+/// The fields as they come, since `serde_json` says of two fields only that it expected something else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateFromFields {
+    state: Option<String>,
+    sandbox: Option<String>,
+    directory: Option<String>,
+}
+
+impl TryFrom<CreateFromFields> for CreateFrom {
+    type Error = &'static str;
+
+    fn try_from(fields: CreateFromFields) -> Result<Self, &'static str> {
+        match (fields.state, fields.sandbox, fields.directory) {
+            (Some(state), None, None) => Ok(Self::State(state)),
+            (None, Some(sandbox), None) => Ok(Self::Sandbox(sandbox)),
+            (None, None, Some(directory)) => Ok(Self::Directory(directory)),
+            _ => Err("give exactly one of state, sandbox and directory"),
+        }
+    }
+}
+
+/// Whether something happens in a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxStatus {
+    /// No call is queued or runs.
+    Idle,
+    /// A call is queued or runs.
+    Running,
+}
+
+/// A sandbox as it is now.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sandbox {
+    /// Its id.
+    #[schema(example = "sb_06ew1sk3p8z1m5n7v2q4r6t8w0")]
+    pub id: String,
+    /// Its name; every path takes it in place of the id.
+    pub name: String,
+    /// Whether something happens in it.
+    pub status: SandboxStatus,
+    /// Its head: the newest state.
+    pub state: String,
+    /// The number of its newest log entry.
+    pub seq: u64,
+    /// Grows at every restore and fork.
+    pub generation: u64,
+    /// When it was created.
+    #[schema(format = DateTime)]
+    pub created: String,
+    /// When its newest entry was written.
+    #[schema(format = DateTime)]
+    pub updated: String,
+    /// How much it holds.
+    pub files: SandboxFiles,
+    /// Which guest serves which tool, fixed when the sandbox was created.
+    pub guests: BTreeMap<String, String>,
+    /// The sandbox that it was forked from.
+    pub parent: Option<String>,
+}
+
+/// How much a sandbox holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxFiles {
+    /// Sum of the sizes of its files.
+    pub bytes: u64,
+    /// How many files, directories and links it has.
+    pub inodes: u64,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// Gives the next page as `?cursor=`; null on the last page. Opaque: don't take it apart.
+    pub next_cursor: Option<String>,
+}
+
+/// What a call shall do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"tool": "python", "arguments": {"code": "print(6 * 7)"}, "timeout_ms": 10000}))]
+pub struct CreateCall {
+    /// The tool, such as `python`.
+    #[schema(min_length = 1, max_length = 64)]
+    pub tool: String,
+    /// The tool's arguments: an object. `python` takes `{code | argv, stdin?, env?, cwd?}`.
+    #[schema(value_type = Object)]
+    pub arguments: Value,
+    /// The session to run in; a fresh interpreter when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// A wall limit in milliseconds, shorter than the policy's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub timeout_ms: Option<u64>,
+    /// Standard input, when `arguments` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    /// Run on a fork that is thrown away: the answer tells what would have happened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStatus {
+    /// The program exited with 0.
+    Ok,
+    /// The program exited with another code.
+    Error,
+    /// It ran past its wall limit.
+    Timeout,
+    /// It ran past another limit.
+    Limit,
+    /// The guest trapped.
+    Trapped,
+    /// Policy forbade it.
+    Denied,
+    /// Policy holds it for approval.
+    Held,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl CallStatus {
+    /// Returns the word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Limit => "limit",
+            Self::Trapped => "trapped",
+            Self::Denied => "denied",
+            Self::Held => "held",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A call that has ended.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Call {
+    /// Its id.
+    #[schema(example = "call_06ew1sk3p8z1m5n7v2q4r6t8w0")]
+    pub id: String,
+    /// The number of its log entry; a dry run has none.
+    pub seq: Option<u64>,
+    /// The id of its sandbox.
+    pub sandbox: String,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    #[schema(value_type = Object)]
+    pub arguments: Value,
+    /// How it ended.
+    pub status: CallStatus,
+    /// What the program exited with; null when it did not end by itself.
+    pub exit_code: Option<i32>,
+    /// Why it ended, when not by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What it printed, with U+FFFD for what is not UTF-8.
+    pub stdout: String,
+    /// The exact bytes of `stdout`; only there when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_base64: Option<String>,
+    /// Whether `stdout` lacks its end.
+    pub stdout_truncated: bool,
+    /// What it printed on standard error, with U+FFFD for what is not UTF-8.
+    pub stderr: String,
+    /// The exact bytes of `stderr`; only there when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_base64: Option<String>,
+    /// Whether `stderr` lacks its end.
+    pub stderr_truncated: bool,
+    /// The value of a session's final expression.
+    pub result: Option<Value>,
+    /// The state before.
+    pub before: String,
+    /// The state after: the same if the call changed nothing or did not end by itself.
+    pub after: String,
+    /// What it changed.
+    pub changes: Changes,
+    /// What left the sandbox.
+    #[schema(value_type = Vec<Object>)]
+    pub effects: Vec<Value>,
+    /// What it used.
+    pub usage: CallUsage,
+    /// Whether it can be taken back: `full`, `compensated`, `partial` or `none`.
+    pub undo: String,
+    /// Whether it left nothing behind.
+    pub dry_run: bool,
+    /// When it started.
+    #[schema(format = DateTime)]
+    pub time: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// The guest that ran it.
+    pub guest: Option<String>,
+}
+
+/// What a call used.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CallUsage {
+    /// Time on the clock, in milliseconds.
+    pub wall_ms: f64,
+    /// Instructions, in Wasmtime's fuel.
+    pub fuel: u64,
+    /// The largest size of the guest's memory.
+    pub memory_peak_bytes: u64,
+    /// What it printed.
+    pub output_bytes: u64,
+}
+
+/// Where a call stands that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PendingStatus {
+    /// It waits for the sandbox's turn.
+    Queued,
+    /// Its guest runs.
+    Running,
+}
+
+/// A call that has not ended.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PendingCall {
+    /// Its id.
+    pub id: String,
+    /// The id of its sandbox.
+    pub sandbox: String,
+    /// Where it stands.
+    pub status: PendingStatus,
+}
+
+/// A call, ended or not; `status` tells.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum CallView {
+    /// It has ended.
+    Ended(Box<Call>),
+    /// It has not.
+    Pending(PendingCall),
+}
+
+/// The data of an `output` event of a call's stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutputEvent {
+    /// The number of the piece in its call, from 1; also the event's id.
+    pub seq: u64,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// What was printed, when it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What was printed, when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+/// A summary of a diff: counts by kind of change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Changes {
+    /// How many paths are new.
+    pub added: u64,
+    /// How many paths are gone.
+    pub removed: u64,
+    /// How many files have other content.
+    pub modified: u64,
+    /// How many moved.
+    pub renamed: u64,
+    /// How many have only another mode or time.
+    pub attributes: u64,
+    /// By how much files grew or are new, in bytes.
+    pub bytes_added: u64,
+    /// By how much files shrank or are gone, in bytes.
+    pub bytes_removed: u64,
+}
+
+/// What differs between two states.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Diff {
+    /// The older state.
+    pub from: String,
+    /// The newer state.
+    pub to: String,
+    /// Counts; complete also when `changes` is cut.
+    pub summary: Changes,
+    /// The changes, by path.
+    pub changes: Vec<Change>,
+    /// Whether there are more changes than these.
+    pub truncated: bool,
+}
+
+/// What happened to one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// The path, with U+FFFD for what is not UTF-8.
+    pub path: String,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Where a renamed one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
+    /// How it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ChangeSide>,
+    /// How it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ChangeSide>,
+}
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It has other content.
+    Modified,
+    /// It moved.
+    Renamed,
+    /// It has only another mode or time.
+    Attributes,
+}
+
+/// One side of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeSide {
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits in octal, such as `0644`.
+    #[schema(pattern = "^[0-7]{4}$")]
+    pub mode: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When its content last changed.
+    #[schema(format = DateTime)]
+    pub modified: String,
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+}
+
+/// A file, directory or link of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileEntry {
+    /// Its absolute path, with U+FFFD for what is not UTF-8.
+    pub path: String,
+    /// The last part of the path.
+    pub name: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits in octal, such as `0644`.
+    #[schema(pattern = "^[0-7]{4}$")]
+    pub mode: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When its content last changed.
+    #[schema(format = DateTime)]
+    pub modified: String,
+    /// Where a symbolic link points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// A validator for `If-Match`, without quotes.
+    pub etag: String,
+}
+
+/// How many operations to take back or bring back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Steps {
+    /// How many; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub steps: Option<u32>,
+}
+
+/// What to go back to: exactly one of `state`, `checkpoint` and `seq`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"checkpoint": "before-cleanup", "paths": ["/workspace/src"]}))]
+pub struct Restore {
+    /// A state of this sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// A named checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// The state after the operation with this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Only these paths; everything when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 1000)]
+    pub paths: Option<Vec<String>>,
+}
+
+/// What forks shall be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fork {
+    /// The state to start from; the head when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The name of the one fork; made up when absent. Not together with `count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    pub name: Option<String>,
+    /// Make this many; the answer is then `{sandboxes: [...]}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub count: Option<u32>,
+}
+
+/// Many forks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Forks {
+    /// The new sandboxes.
+    pub sandboxes: Vec<Sandbox>,
+}
+
+/// What a fork answers: one sandbox, or many when `count` was given.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Forked {
+    /// `count` was given.
+    Many(Forks),
+    /// It was not.
+    One(Box<Sandbox>),
+}
+
+/// A new named checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "before-cleanup"}))]
+pub struct CreateCheckpoint {
+    /// Its name, unique in the sandbox.
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: String,
+}
+
+/// A named checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checkpoint {
+    /// Its name.
+    pub name: String,
+    /// The state that it names.
+    pub state: String,
+    /// The number of its log entry.
+    pub seq: u64,
+    /// When it was set.
+    #[schema(format = DateTime)]
+    pub time: String,
+}
+
+/// One operation of a sandbox.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Operation {
+    /// The number of its log entry.
+    pub seq: u64,
+    /// The entry's id: a hash that covers the entry before it.
+    pub id: String,
+    /// What it was: `create`, `call`, `write`, `undo`, `redo`, `restore`, `fork`, ...
+    pub kind: String,
+    /// When it was written.
+    #[schema(format = DateTime)]
+    pub time: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// The state before; a new sandbox has none.
+    pub before: Option<String>,
+    /// The state after.
+    pub after: String,
+    /// Whether the state after differs from the one before.
+    pub changed: bool,
+    /// The sandbox's generation after it.
+    pub generation: u64,
+    /// The number of the operation that it took back or brought back.
+    pub target: Option<u64>,
+    /// The call that it was.
+    pub call: Option<OperationCall>,
+    /// What else is known of it.
+    #[schema(value_type = Object)]
+    pub detail: Value,
+}
+
+/// A call, in a list of operations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OperationCall {
+    /// Its id.
+    pub id: String,
+    /// The tool.
+    pub tool: String,
+    /// How it ended.
+    pub status: CallStatus,
+    /// What the program exited with.
+    pub exit_code: Option<i32>,
+    /// Time on the clock, in milliseconds.
+    pub wall_ms: f64,
+}
+
+/// An operation that moved the head.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Moved {
+    /// The operation.
+    pub operation: Operation,
+    /// The state before.
+    pub before: String,
+    /// The state after.
+    pub after: String,
+    /// What differs between them.
+    pub changes: Changes,
+    /// The numbers of the operations taken back or brought back, newest first.
+    pub undone: Vec<u64>,
+}
+
+/// A program that serves a tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Guest {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its licence, as an SPDX expression.
+    pub license: String,
+    /// Where it comes from.
+    pub source: String,
+    /// The SHA-256 of what is fetched, in hexadecimal.
+    pub sha256: String,
+    /// `available`, `installed` or `compiled`.
+    pub status: String,
+    /// The tools that it serves.
+    pub tools: Vec<String>,
+}
+
+/// Whether the service is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok` or `ready`.
+    pub status: String,
+    /// The version of the service.
+    pub version: String,
+}
+
+/// What the service is and where to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Index {
+    /// `sandglass`.
+    pub name: String,
+    /// The version of the service.
+    pub version: String,
+    /// Where its parts are, by name.
+    pub links: BTreeMap<String, String>,
+}

@@ -1,0 +1,354 @@
+//! One tool call as one transaction: its whole outcome becomes the sandbox's next state, or nothing does.
+//!
+//! Read [`run`] top to bottom; every step is one line here and one module elsewhere.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sandglass_snapshots::{
+    CallRecord, Entry, EntryBody, Head, NodeBatch, Operation, OperationKind, StateId, Timestamp, Transaction, Usage,
+};
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind};
+use crate::guest::{End, Guest, Invocation, RunLimits};
+use crate::host::World;
+use crate::live::LiveCall;
+use crate::record::{Call, CallRequest, CallStatus, CallUsage};
+use crate::sandbox::{Sandbox, busy};
+use crate::turn::TurnGuard;
+use crate::wasi::Stream;
+
+/// Fuel that one second of CPU time buys: about what an interpreter spends in one second on one core.
+pub const FUEL_PER_CPU_SECOND: u64 = 1_000_000_000;
+const ARGUMENTS_BYTES_MAX: usize = 16 << 20;
+const STDIN_BYTES_MAX: usize = 64 << 20;
+
+/// A call that has been checked and can run.
+struct Prepared {
+    sandbox: Sandbox,
+    live: Arc<LiveCall>,
+    tool: String,
+    arguments: Value,
+    invocation: Invocation,
+    timeout: Duration,
+    dry_run: bool,
+    actor: String,
+}
+
+/// How the guest's run ended, in the words of a call.
+struct Outcome {
+    status: CallStatus,
+    exit_code: Option<i32>,
+    message: Option<String>,
+    fuel: u64,
+    memory_peak_bytes: u64,
+    output_bytes: u64,
+    /// What is to be committed: only a program that ended by itself leaves anything.
+    transaction: Option<Transaction>,
+}
+
+/// Checks a call and queues it; see [`Sandbox::start`].
+pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Result<Arc<LiveCall>, Error> {
+    let world = sandbox.world();
+    world.running()?;
+    if request.session.is_some() {
+        return Err(Error::invalid("sessions_unavailable", "this version runs every call in a fresh interpreter")
+            .hinted("leave `session` out; keep what must last in files"));
+    }
+    let size = serde_json::to_vec(&request.arguments).map_or(usize::MAX, |bytes| bytes.len());
+    if size > ARGUMENTS_BYTES_MAX || request.stdin.as_ref().is_some_and(|stdin| stdin.len() > STDIN_BYTES_MAX) {
+        let message = format!("arguments may have {ARGUMENTS_BYTES_MAX} bytes, standard input {STDIN_BYTES_MAX}");
+        return Err(Error::new(ErrorKind::Limit, "too_large", message).hinted("write large inputs to files first"));
+    }
+    let invocation = crate::tool::invocation(&request.tool, &request.arguments, request.stdin.as_ref())?;
+    let wall = Duration::from(sandbox.limits().wall);
+    let timeout = request.timeout.map_or(wall, |asked| asked.min(wall));
+    let live = Arc::new(LiveCall::new(request.id.unwrap_or_else(|| world.new_call_id()), sandbox.id()));
+    sandbox.shared.keep(&live)?;
+    let prepared = Prepared {
+        sandbox: sandbox.clone(),
+        live: Arc::clone(&live),
+        tool: request.tool,
+        arguments: request.arguments,
+        invocation,
+        timeout,
+        dry_run: request.dry_run,
+        actor: actor.to_owned(),
+    };
+    world.counts.live.fetch_add(1, Ordering::SeqCst);
+    let queued = if prepared.dry_run { spawn(prepared, None); Ok(()) } else { queue(prepared) };
+    if let Err(refused) = queued {
+        world.counts.live.fetch_sub(1, Ordering::SeqCst);
+        sandbox.shared.forget(live.id());
+        return Err(refused);
+    }
+    Ok(live)
+}
+
+fn queue(prepared: Prepared) -> Result<(), Error> {
+    let turn = Arc::clone(prepared.sandbox.shared.turn());
+    turn.take_then(move |guard| spawn(prepared, Some(guard))).map_err(busy)
+}
+
+/// Gives the call a thread of its own; a call without the sandbox's turn leaves nothing behind.
+fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
+    let host = prepared.sandbox.host.clone();
+    drop(host.world.threads.spawn_blocking(move || {
+        let world = Arc::clone(&prepared.sandbox.host.world);
+        let live = Arc::clone(&prepared.live);
+        world.counts.running.fetch_add(1, Ordering::SeqCst);
+        live.start();
+        let ended = catch_unwind(AssertUnwindSafe(|| run(prepared, turn.as_ref())));
+        let outcome = ended.unwrap_or_else(|_| Err(Error::internal("the call met a fault of the service")));
+        // The turn passes on before anyone hears of the end, so that who hears of it finds the sandbox free.
+        drop(turn);
+        if let Err(error) = &outcome {
+            tracing::error!(call.id = %live.id(), sandbox.id = %live.sandbox(), error = %error, "call failed");
+        }
+        world.counts.running.fetch_sub(1, Ordering::SeqCst);
+        world.counts.live.fetch_sub(1, Ordering::SeqCst);
+        live.end(outcome.map(Arc::new).map_err(Arc::new));
+    }));
+}
+
+fn run(call: Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
+    let sandbox = &call.sandbox;
+    let world = sandbox.world();
+    let started = Instant::now();
+    let time = world.clock.now();
+    let head = sandbox.head()?; // This is the checkpoint: states are immutable.
+    let guest = guest_for(world, &call.tool, head.state)?;
+    let transaction = world.store.begin(head.state, sandbox.quota())?;
+    let mut outcome = run_guest(&call, &guest, transaction)?;
+    let wall = started.elapsed();
+    let sealed = outcome.transaction.take().map(Transaction::seal).transpose()?;
+    let (after, nodes) = sealed.map_or_else(|| (head.state, NodeBatch::new()), |sealed| (sealed.state, sealed.nodes));
+    let mut ended = described(&call, &outcome, &head, after, wall, time);
+    ended.guest = Some(guest.name().to_owned());
+    match turn {
+        None => {
+            ended.changes = sandbox_summary_unsaved(sandbox, head.state, after, nodes)?;
+            ended.undo = "none";
+        }
+        Some(turn) => {
+            let (operation, nodes) = recorded(sandbox, &ended, &head, nodes, guest.hash())?;
+            let entry = sandbox.append(turn, &head, operation, nodes)?; // The durable moment.
+            ended.seq = Some(entry.seq);
+            ended.changes = sandbox.summary(head.state, after)?;
+        }
+    }
+    world.counts.ended(&ended.tool, ended.status.as_str(), wall);
+    tracing::info!(
+        call.id = %ended.id, sandbox.id = %ended.sandbox, tool = %ended.tool, status = ended.status.as_str(),
+        wall_ms = wall.as_secs_f64() * 1e3, "call ended"
+    );
+    Ok(ended)
+}
+
+fn guest_for(world: &World, tool: &str, state: StateId) -> Result<Arc<Guest>, Error> {
+    let pinned = world.store.guests(state)?;
+    let hash = pinned.iter().find(|(name, _)| name == tool).map(|(_, hash)| hash);
+    let hash = hash.ok_or_else(|| {
+        let message = format!("this sandbox was created without a guest for `{tool}`");
+        Error::new(ErrorKind::Unavailable, "no_guest", message).hinted("create a new sandbox")
+    })?;
+    Ok(world.guests.pinned(tool, hash)?)
+}
+
+/// Runs the guest until it ends, its time is over or somebody cancels it.
+fn run_guest(call: &Prepared, guest: &Arc<Guest>, transaction: Transaction) -> Result<Outcome, Error> {
+    let limits = call.sandbox.limits();
+    let world = call.sandbox.world();
+    let fuel = u128::from(limits.cpu.milliseconds()) * u128::from(FUEL_PER_CPU_SECOND) / 1_000;
+    let run_limits = RunLimits {
+        fuel: u64::try_from(fuel).unwrap_or(u64::MAX),
+        memory_bytes: limits.memory.bytes(),
+        output_bytes: limits.output.bytes(),
+        open_files: limits.open_files,
+    };
+    let stopped = |status, message: String| Outcome {
+        status,
+        exit_code: None,
+        message: Some(message),
+        fuel: 0,
+        memory_peak_bytes: 0,
+        output_bytes: 0,
+        transaction: None,
+    };
+    if call.live.is_cancelled() {
+        return Ok(stopped(CallStatus::Cancelled, "the call was cancelled before it ran".to_owned()));
+    }
+    let mounts = crate::mounts::read_only(call.sandbox.shared_policy());
+    let output = Arc::clone(&call.live) as Arc<dyn crate::wasi::Output>;
+    let running = guest.run(
+        &call.invocation,
+        transaction,
+        mounts,
+        &run_limits,
+        output,
+        Arc::clone(&world.clock),
+        Arc::clone(&world.entropy),
+    );
+    let ended = world.threads.handle().block_on(async {
+        tokio::select! {
+            biased;
+            ended = running => Ok(ended),
+            () = tokio::time::sleep(call.timeout) => Err(CallStatus::Timeout),
+            () = call.live.cancelled() => Err(CallStatus::Cancelled),
+        }
+    });
+    let run = match ended {
+        Ok(run) => run?,
+        Err(CallStatus::Timeout) => {
+            let milliseconds = call.timeout.as_millis();
+            let message = format!("the call ran for more than {milliseconds} ms (limits.wall, or its own timeout)");
+            return Ok(stopped(CallStatus::Timeout, message));
+        }
+        Err(status) => return Ok(stopped(status, "the call was cancelled".to_owned())),
+    };
+    let (status, exit_code, message) = match run.end {
+        End::Exited(0) => (CallStatus::Ok, Some(0), None),
+        End::Exited(code) => (CallStatus::Error, Some(code), None),
+        End::LimitExceeded(limit) => (CallStatus::Limit, None, Some(limit.to_string())),
+        End::Trapped(reason) => (CallStatus::Trapped, None, Some(reason)),
+    };
+    Ok(Outcome {
+        status,
+        exit_code,
+        message,
+        fuel: run.fuel,
+        memory_peak_bytes: run.memory_peak_bytes,
+        output_bytes: run.output_bytes,
+        transaction: run.transaction,
+    })
+}
+
+fn described(call: &Prepared, outcome: &Outcome, head: &Head, after: StateId, wall: Duration, time: Timestamp) -> Call {
+    // Reaching the output limit is what cuts output: what is there was printed, and more would have come.
+    let cut = outcome.status == CallStatus::Limit && outcome.output_bytes >= call.sandbox.limits().output.bytes();
+    Call {
+        id: call.live.id(),
+        seq: None,
+        sandbox: call.sandbox.id(),
+        tool: call.tool.clone(),
+        arguments: call.arguments.clone(),
+        status: outcome.status,
+        exit_code: outcome.exit_code,
+        message: outcome.message.clone(),
+        stdout: call.live.printed(Stream::Stdout),
+        stderr: call.live.printed(Stream::Stderr),
+        stdout_cut: cut,
+        stderr_cut: cut,
+        result: None,
+        before: head.state,
+        after,
+        changes: sandglass_snapshots::DiffSummary::default(),
+        usage: CallUsage {
+            wall,
+            fuel: outcome.fuel,
+            memory_peak_bytes: outcome.memory_peak_bytes,
+            output_bytes: outcome.output_bytes,
+        },
+        undo: "full",
+        time,
+        actor: call.actor.clone(),
+        guest: None,
+        dry_run: call.dry_run,
+    }
+}
+
+/// Returns the log's record of a call, and its nodes with the call's arguments and output among them.
+fn recorded(
+    sandbox: &Sandbox,
+    call: &Call,
+    head: &Head,
+    mut nodes: NodeBatch,
+    guest: [u8; 32],
+) -> Result<(Operation, NodeBatch), Error> {
+    let arguments = crate::sandbox::to_detail(&call.arguments)?;
+    let record = CallRecord {
+        id: call.id,
+        tool: call.tool.clone(),
+        arguments: nodes.put_blob(&arguments),
+        status: call.status.as_str().to_owned(),
+        exit_code: call.exit_code,
+        message: call.message.clone(),
+        stdout: nodes.put_blob(&call.stdout),
+        stderr: nodes.put_blob(&call.stderr),
+        stdout_cut: call.stdout_cut,
+        stderr_cut: call.stderr_cut,
+        result: None,
+        usage: Usage {
+            wall_ns: u64::try_from(call.usage.wall.as_nanos()).unwrap_or(u64::MAX),
+            fuel: call.usage.fuel,
+            memory_peak_bytes: call.usage.memory_peak_bytes,
+            output_bytes: call.usage.output_bytes,
+        },
+        guest: Some(guest),
+    };
+    let mut operation = sandbox.operation(OperationKind::Call, head, call.after, &call.actor);
+    operation.call = Some(record);
+    Ok((operation, nodes))
+}
+
+/// Returns what a dry run changed; its nodes are looked at and thrown away.
+fn sandbox_summary_unsaved(
+    sandbox: &Sandbox,
+    before: StateId,
+    after: StateId,
+    nodes: NodeBatch,
+) -> Result<sandglass_snapshots::DiffSummary, Error> {
+    if before == after {
+        return Ok(sandglass_snapshots::DiffSummary::default());
+    }
+    let source = crate::unsaved::Unsaved::new(&sandbox.world().store, nodes);
+    Ok(sandglass_snapshots::diff(&source, before, after, 0)?.summary)
+}
+
+/// Returns the call that an entry records, its output cut to `output_bytes_max`, or nothing if it records none.
+pub(crate) fn from_entry(sandbox: &Sandbox, entry: &Entry, output_bytes_max: Option<usize>) -> Result<Option<Call>, Error> {
+    let EntryBody::Operation(operation) = &entry.body else { return Ok(None) };
+    let Some(record) = &operation.call else { return Ok(None) };
+    let store = &sandbox.world().store;
+    let output = |id| -> Result<(Bytes, bool), Error> {
+        let bytes = store.blob(id)?;
+        let length = output_bytes_max.map_or(bytes.len(), |most| most.min(bytes.len()));
+        Ok((bytes.slice(..length), length < bytes.len()))
+    };
+    let (stdout, stdout_shortened) = output(&record.stdout)?;
+    let (stderr, stderr_shortened) = output(&record.stderr)?;
+    let before = operation.before.unwrap_or(operation.after);
+    Ok(Some(Call {
+        id: record.id,
+        seq: Some(entry.seq),
+        sandbox: sandbox.id(),
+        tool: record.tool.clone(),
+        arguments: serde_json::from_slice(&store.blob(&record.arguments)?).unwrap_or(Value::Null),
+        status: CallStatus::from_word(&record.status).unwrap_or(CallStatus::Error),
+        exit_code: record.exit_code,
+        message: record.message.clone(),
+        stdout,
+        stderr,
+        stdout_cut: record.stdout_cut || stdout_shortened,
+        stderr_cut: record.stderr_cut || stderr_shortened,
+        result: None,
+        before,
+        after: operation.after,
+        changes: sandbox.summary(before, operation.after)?,
+        usage: CallUsage {
+            wall: Duration::from_nanos(record.usage.wall_ns),
+            fuel: record.usage.fuel,
+            memory_peak_bytes: record.usage.memory_peak_bytes,
+            output_bytes: record.usage.output_bytes,
+        },
+        undo: "full",
+        time: entry.time,
+        actor: operation.actor.clone(),
+        guest: record.guest.map(|hash| sandbox.world().guests.name_of(&hash)),
+        dry_run: false,
+    }))
+}
