@@ -101,6 +101,7 @@ impl From<StoreError> for Error {
         let (kind, code) = match &error {
             StoreError::UnknownSandbox(_) => (ErrorKind::NotFound, "unknown_sandbox"),
             StoreError::UnknownEntry { .. } => (ErrorKind::NotFound, "unknown_operation"),
+            StoreError::UnknownPath(_) => (ErrorKind::NotFound, "no_such_file"),
             StoreError::MissingNode(_) => (ErrorKind::Corrupt, "missing_node"),
             StoreError::DamagedNode { .. } | StoreError::DamagedFile { .. } => (ErrorKind::Corrupt, "damaged"),
             StoreError::StaleHead { .. } => (ErrorKind::Conflict, "stale_head"),

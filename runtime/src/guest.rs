@@ -14,4 +14,4 @@ mod run;
 pub use catalogue::{GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Verdict};
 pub use error::GuestError;
 pub use install::Progress;
-pub use run::{End, Guest, Invocation, Program, Run, RunLimits};
+pub(crate) use run::{End, Guest, Invocation, Program, RunLimits};

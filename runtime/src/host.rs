@@ -138,7 +138,9 @@ impl Host {
     /// # Errors
     /// The store is in use, damaged or of a newer version, or threads can't be had.
     pub fn open(settings: Settings, components: Components, guests: Guests) -> Result<Self, Error> {
-        let options = StoreOptions { durability: settings.durability, ..StoreOptions::default() };
+        let mut salt = [0; 16];
+        components.entropy.fill(&mut salt);
+        let options = StoreOptions { durability: settings.durability, salt, ..StoreOptions::default() };
         let store = Store::open(&settings.directory, options)?;
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -268,7 +270,7 @@ impl Host {
     /// Why not.
     pub fn ready(&self) -> Result<(), Error> {
         self.world.running()?;
-        match self.world.store.stats().stopped {
+        match self.world.store.stopped() {
             Some(reason) => Err(Error::new(ErrorKind::Unavailable, "store_stopped", reason)
                 .hinted("free space or replace the disk, then restart the service")),
             None => Ok(()),

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use self::applier::Applier;
 use self::database::{Checkpoint, Database};
 use crate::error::StoreError;
-use crate::id::{EntryId, NodeId, SandboxId, StateId, Timestamp};
+use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::journal::lock;
 use crate::journal::record::Record;
 use crate::journal::segment::{Location, Placed, Position};
@@ -228,6 +228,20 @@ impl Index {
                 .map(|entry| Found::Pending(Box::new(entry))),
         );
         Ok(found)
+    }
+
+    /// Finds the number of the entry that records a call.
+    pub(crate) fn call_seq(&self, sandbox: SandboxId, call: CallId) -> Result<Option<u64>, StoreError> {
+        let is_it = |entry: &Entry| match &entry.body {
+            EntryBody::Operation(operation) => operation.call.as_ref().is_some_and(|record| record.id == call),
+            _ => false,
+        };
+        // Newest first: the database is asked before what is pending could have moved there.
+        let pending = self.pending_entries(sandbox, |_| true, usize::MAX);
+        match pending.iter().rev().find(|entry| is_it(entry)) {
+            Some(entry) => Ok(Some(entry.seq)),
+            None => self.read(|connection| database::call_seq(connection, sandbox, call)),
+        }
     }
 
     /// Finds the entries before `before_seq`, newest first.

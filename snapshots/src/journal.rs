@@ -169,6 +169,11 @@ impl Journal {
         self.shared.ask(Work::Sync).map(drop)
     }
 
+    /// Returns why nothing is written any more, if so.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.shared.stopped.get().cloned()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
     }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use self::nodes::StoredNodes;
 use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
-use crate::id::{EntryId, NodeId, SandboxId, StateId, Timestamp};
+use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::index::database::Database;
 use crate::index::{Found, Index, Written};
 use crate::journal::disk::{Disk, LocalDisk, make_private_directory};
@@ -312,6 +312,20 @@ impl Store {
     pub fn entries_before(&self, sandbox: SandboxId, before_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.log_exists(sandbox)?;
         self.load(self.inner.index.entries_before(sandbox, before_seq, limit)?)
+    }
+
+    /// Returns the number of the entry that records a call, if the sandbox's log has one.
+    ///
+    /// # Errors
+    /// What reading met.
+    pub fn call_seq(&self, sandbox: SandboxId, call: CallId) -> Result<Option<u64>, StoreError> {
+        self.inner.index.call_seq(sandbox, call)
+    }
+
+    /// Returns why nothing is written any more, once a write or a sync has failed.
+    #[must_use]
+    pub fn stopped(&self) -> Option<String> {
+        self.inner.journal.stopped()
     }
 
     /// Returns one entry of a log.

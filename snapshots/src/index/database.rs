@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params}
 
 use super::Written;
 use crate::error::StoreError;
-use crate::id::{EntryId, NodeId, SandboxId, StateId, Timestamp};
+use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::journal::segment::{Location, Position};
 use crate::log::{Entry, EntryBody, Head, OperationKind, Tip};
 
@@ -30,6 +30,9 @@ const TABLES: &str = "
         segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
         kind INTEGER NOT NULL, after BLOB, time INTEGER NOT NULL,
         PRIMARY KEY (sandbox, seq)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE calls (
+        sandbox BLOB NOT NULL, call BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (sandbox, call)
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE heads (
         sandbox BLOB PRIMARY KEY, entry BLOB NOT NULL, seq INTEGER NOT NULL, state BLOB NOT NULL,
@@ -243,6 +246,11 @@ fn apply_entry(connection: &Connection, entry: &Entry, location: Location) -> ru
                     operation.generation.cast_signed(),
                     operation.kind == OperationKind::Delete
                 ])?;
+            if let Some(call) = &operation.call {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO calls (sandbox, call, seq) VALUES (?, ?, ?)")?
+                    .execute(params![sandbox, call.id.0, entry.seq.cast_signed()])?;
+            }
             return Ok(());
         }
         EntryBody::Checkpoint { name, state } => {
@@ -312,6 +320,15 @@ pub(crate) fn entries_after(
     let query =
         "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq > ? ORDER BY seq LIMIT ?";
     entries(connection, query, sandbox, seq, limit)
+}
+
+/// Returns the number of the entry that records a call.
+pub(crate) fn call_seq(connection: &Connection, sandbox: SandboxId, call: CallId) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT seq FROM calls WHERE sandbox = ? AND call = ?")?
+        .query_row(params![sandbox.0, call.0], |row| row.get::<_, i64>(0))
+        .optional()
+        .map(|seq| seq.map(i64::cast_unsigned))
 }
 
 /// Returns number, id and place of the entries before `seq`, newest first.
