@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sandglass_snapshots::{FsError, Transaction};
+use sandglass_snapshots::{FsError, StoreError, Transaction};
 use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
 
 use super::lock::Entry;
@@ -316,8 +316,8 @@ fn ending(error: &wasmtime::Error, limits: &RunLimits) -> Result<End, GuestError
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
         return Ok(End::LimitExceeded(*limit));
     }
-    if let Some(fault) = error.downcast_ref::<FsError>() {
-        return Err(files(fault));
+    if let Some(fault) = error.downcast_ref::<StoreError>() {
+        return Err(GuestError::Files { message: fault.to_string() });
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Ok(End::LimitExceeded(LimitExceeded { limit: Limit::Cpu, allowed: limits.fuel })),
