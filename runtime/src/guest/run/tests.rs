@@ -178,7 +178,9 @@ fn packages_are_imported_from_the_workspace() {
         .run();
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("3\n", ""));
     let mut vfs = Vfs::new(outcome.run.transaction.expect("exited"), Vec::new(), Arc::new(SystemClock::new())).expect("files");
-    let names: Vec<_> = vfs.list(b"/workspace/package").expect("listed").into_iter().map(|(entry, _)| entry.name).collect();
+    let mut names: Vec<_> =
+        vfs.list(b"/workspace/package").expect("listed").into_iter().map(|(entry, _)| entry.name).collect();
+    names.sort();
     assert_eq!(names, [&b"__init__.py"[..], b"part.py"], "no bytecode is left behind");
 }
 
