@@ -41,7 +41,7 @@ pub struct Guest {
     prelude: Option<String>,
     preopens: Vec<Vec<u8>>,
     env: BTreeMap<String, String>,
-    library_folder: String,
+    library_at: Vec<u8>,
     library: Arc<Library>,
 }
 
@@ -164,6 +164,9 @@ impl Guest {
         library: Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
+        // A library lies on a name of the root directory, and has its own directories below that.
+        let path = format!("{}/{}", entry.library.folder.trim_matches('/'), entry.library.file);
+        let (at, inside) = path.split_once('/').unwrap_or(("usr", &path));
         Ok(Self {
             name: entry.name.clone(),
             hash,
@@ -173,8 +176,8 @@ impl Guest {
             prelude: entry.prelude.clone(),
             preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
             env: entry.env.clone(),
-            library_folder: entry.library.folder.clone(),
-            library: Arc::new(Library::new([(entry.library.file.as_str(), library)])),
+            library_at: format!("/{at}").into_bytes(),
+            library: Arc::new(Library::new([(inside, library)])),
         })
     }
 
@@ -193,7 +196,7 @@ impl Guest {
     /// Returns what the guest needs mounted: its standard library.
     #[must_use]
     pub fn mounts(&self) -> Vec<Mount> {
-        vec![Mount::Library { at: self.library_folder.clone().into_bytes(), library: self.library.clone() }]
+        vec![Mount::Library { at: self.library_at.clone(), library: self.library.clone() }]
     }
 
     /// Runs one program to its end in a fresh instance, over the files of `transaction` with `mounts` over them.

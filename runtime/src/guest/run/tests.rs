@@ -185,6 +185,17 @@ fn packages_are_imported_from_the_workspace() {
 }
 
 #[test]
+fn the_whole_standard_library_is_there_and_cannot_be_changed() {
+    let code = "import zipfile, tarfile, zoneinfo, concurrent.futures, getpass\n\
+                print(zipfile.is_zipfile('/usr/local/lib/python314.zip'))\n\
+                try: open('/usr/local/lib/python314.zip', 'wb')\n\
+                except OSError as error: print(type(error).__name__)";
+    let outcome = Trial::code(code).run();
+    assert!(outcome.stdout.starts_with("True\n") && outcome.stdout.len() > 5, "{}{}", outcome.stdout, outcome.stderr);
+    assert_eq!(outcome.stderr, "");
+}
+
+#[test]
 fn files_that_a_program_leaves_open_are_flushed() {
     let outcome = Trial::code("f = open('out.txt', 'w'); f.write('kept')").run();
     let mut vfs = Vfs::new(outcome.run.transaction.expect("exited"), Vec::new(), Arc::new(SystemClock::new())).expect("files");
