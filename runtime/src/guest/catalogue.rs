@@ -193,7 +193,11 @@ impl Guests {
         if !inner.installed(slot) {
             let lock = inner.shelf.lock(progress)?;
             if !inner.installed(slot) {
-                inner.shelf.install(&slot.entry, from, progress, &lock)?;
+                let installed = inner.shelf.install(&slot.entry, from, progress, &lock);
+                if installed.is_err() {
+                    inner.shelf.clear(&lock)?;
+                }
+                installed?;
             }
         }
         inner.load(slot, progress)?;

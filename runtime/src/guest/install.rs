@@ -99,6 +99,13 @@ impl Shelf {
             flock(&file, FlockOperation::LockExclusive)
                 .map_err(|error| GuestError::io("locking the guests")(error.into()))?;
         }
+        let lock = ShelfLock { _file: file };
+        self.clear(&lock)?;
+        Ok(lock)
+    }
+
+    /// Removes work in progress, which is nobody's while the lock is held.
+    pub(super) fn clear(&self, _lock: &ShelfLock) -> Result<(), GuestError> {
         let clear = || -> io::Result<()> {
             for entry in fs::read_dir(self.temporary())? {
                 let entry = entry?;
@@ -110,8 +117,7 @@ impl Shelf {
             }
             Ok(())
         };
-        clear().map_err(GuestError::io("clearing an interrupted installation"))?;
-        Ok(ShelfLock { _file: file })
+        clear().map_err(GuestError::io("clearing an interrupted installation"))
     }
 
     /// Installs `entry` from the file `from`, or by pip. The lock is the caller's proof that nobody else does.
@@ -327,7 +333,7 @@ fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
-        drop(write!(text, "{byte:02x}"));
+        let _ = write!(text, "{byte:02x}");
         text
     })
 }

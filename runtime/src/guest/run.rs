@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sandglass_snapshots::{FsError, Transaction};
+use sandglass_snapshots::{FsError, StoreError, Transaction};
 use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
 
 use super::lock::Entry;
@@ -41,7 +41,7 @@ pub struct Guest {
     prelude: Option<String>,
     preopens: Vec<Vec<u8>>,
     env: BTreeMap<String, String>,
-    library_folder: String,
+    library_at: Vec<u8>,
     library: Arc<Library>,
 }
 
@@ -164,6 +164,9 @@ impl Guest {
         library: Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
+        // A library lies on a name of the root directory, and has its own directories below that.
+        let path = format!("{}/{}", entry.library.folder.trim_matches('/'), entry.library.file);
+        let (at, inside) = path.split_once('/').unwrap_or(("usr", &path));
         Ok(Self {
             name: entry.name.clone(),
             hash,
@@ -173,8 +176,8 @@ impl Guest {
             prelude: entry.prelude.clone(),
             preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
             env: entry.env.clone(),
-            library_folder: entry.library.folder.clone(),
-            library: Arc::new(Library::new([(entry.library.file.as_str(), library)])),
+            library_at: format!("/{at}").into_bytes(),
+            library: Arc::new(Library::new([(inside, library)])),
         })
     }
 
@@ -193,7 +196,7 @@ impl Guest {
     /// Returns what the guest needs mounted: its standard library.
     #[must_use]
     pub fn mounts(&self) -> Vec<Mount> {
-        vec![Mount::Library { at: self.library_folder.clone().into_bytes(), library: self.library.clone() }]
+        vec![Mount::Library { at: self.library_at.clone(), library: self.library.clone() }]
     }
 
     /// Runs one program to its end in a fresh instance, over the files of `transaction` with `mounts` over them.
@@ -316,8 +319,8 @@ fn ending(error: &wasmtime::Error, limits: &RunLimits) -> Result<End, GuestError
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
         return Ok(End::LimitExceeded(*limit));
     }
-    if let Some(fault) = error.downcast_ref::<FsError>() {
-        return Err(files(fault));
+    if let Some(fault) = error.downcast_ref::<StoreError>() {
+        return Err(GuestError::Files { message: fault.to_string() });
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Ok(End::LimitExceeded(LimitExceeded { limit: Limit::Cpu, allowed: limits.fuel })),
