@@ -105,6 +105,9 @@ pub struct Run {
     pub transaction: Option<Transaction>,
 }
 
+/// Names and values of environment variables.
+type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The linker of all guests.
 pub(super) type GuestLinker = Linker<Context>;
 
@@ -287,7 +290,7 @@ impl Guest {
         Ok(args.into_iter().map(String::into_bytes).collect())
     }
 
-    fn environment(&self, invocation: &Invocation) -> Result<Vec<(Vec<u8>, Vec<u8>)>, GuestError> {
+    fn environment(&self, invocation: &Invocation) -> Result<Variables, GuestError> {
         let mut env: BTreeMap<&str, &str> = ENVIRONMENT.into_iter().collect();
         env.extend(self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         env.extend(invocation.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
