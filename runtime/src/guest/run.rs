@@ -271,7 +271,7 @@ impl Guest {
 
     fn arguments(&self, invocation: &Invocation) -> Result<Vec<Vec<u8>>, GuestError> {
         let mut args = vec![self.argv0.clone()];
-        if let Some(prelude) = self.prelude.as_ref().filter(|_| invocation.cwd != "/") {
+        if let Some(prelude) = &self.prelude {
             args.extend(["-c".to_owned(), prelude.clone()]);
         }
         match &invocation.program {

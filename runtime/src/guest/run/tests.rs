@@ -311,9 +311,24 @@ fn the_data_python_gets_its_surroundings() {
 }
 
 #[test]
+fn the_data_python_imports_from_the_workspace() {
+    let Some(()) = data() else { return };
+    let helper = "NAME = 'found'\nif __name__ == '__main__': print('main')\n";
+    let outcome = run_data(Trial::code("import helper; print(helper.NAME)").file("/workspace/helper.py", helper));
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("found\n", ""));
+    let outcome = run_data(Trial::argv(&["python3", "-m", "helper"]).file("/workspace/helper.py", helper));
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("main\n", ""));
+    let mut trial = Trial::argv(&["python3"]).file("/workspace/helper.py", helper);
+    trial.invocation.stdin = Bytes::from_static(b"import helper; print(helper.NAME)");
+    let outcome = run_data(trial);
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("found\n", ""));
+}
+
+#[test]
 fn the_data_python_tells_failures_and_streams() {
     let Some(()) = data() else { return };
     let outcome = run_data(Trial::code("print('on', flush=True)\n1 / 0"));
     assert_eq!((outcome.run.end, outcome.stdout.as_str()), (End::Exited(1), "on\n"));
-    assert!(outcome.stderr.contains("ZeroDivisionError") && !outcome.stderr.contains("_reactor"), "{}", outcome.stderr);
+    assert!(outcome.stderr.starts_with("Traceback") && outcome.stderr.contains("ZeroDivisionError"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("reactor") && !outcome.stderr.contains("lambda"), "{}", outcome.stderr);
 }
