@@ -14,6 +14,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where states, guests, the token and the control database lie. Made when missing, for this user only.
     pub data: PathBuf,
+    /// Where downloaded and compiled guests lie; `guests` in the data directory when absent. Services may share it.
+    pub guests: Option<PathBuf>,
     /// Names besides the loopback's that requests may give as `Host`, each `name` or `name:port`.
     pub hosts: Vec<String>,
     /// Origins of web pages that may call the service, such as `https://console.example`. None by default.
@@ -34,15 +36,15 @@ impl Settings {
     /// Returns the default settings over a data directory.
     #[must_use]
     pub fn new(data: PathBuf) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             listen: LISTEN_DEFAULT,
             data,
+            guests: None,
             hosts: Vec::new(),
             origins: Vec::new(),
             insecure_listen: false,
             durable: true,
-            calls_running_max: cores.max(2),
+            calls_running_max: 64,
             queue_per_sandbox_max: 64,
             grace: Duration::from_secs(10),
         }

@@ -47,6 +47,10 @@ pub fn document() -> Value {
     });
     document["components"]["responses"] = responses();
     add_policy(&mut document);
+    let policy = "/paths/~1v1~1sandboxes~1{sandbox}~1policy/get/responses/200/content/application~1json/schema";
+    if let Some(schema) = document.pointer_mut(policy) {
+        *schema = json!({ "$ref": "#/components/schemas/Policy" });
+    }
     let paths = std::mem::take(&mut document["paths"]);
     let Value::Object(paths) = paths else { return document };
     let paths = paths.into_iter().map(|(path, mut item)| {

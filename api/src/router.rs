@@ -9,7 +9,9 @@ use utoipa_axum::routes;
 
 use crate::auth::Tokens;
 use crate::http::problem::{Failure, Kind};
-use crate::http::{Service, calls, checkpoints, events, files, health, idempotency, operations, sandboxes, states};
+use crate::http::{
+    Service, calls, checkpoints, events, files, guests, health, idempotency, operations, sandboxes, states,
+};
 use crate::middleware;
 use crate::openapi::Document;
 use crate::origin::Origins;
@@ -38,7 +40,7 @@ pub(crate) fn documented(
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(health::openapi))
-        .routes(routes!(health::guests));
+        .routes(routes!(guests::list));
     let changes = OpenApiRouter::default()
         .routes(routes!(sandboxes::create))
         .routes(routes!(sandboxes::fork))

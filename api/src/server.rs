@@ -126,7 +126,7 @@ fn start_after(
     listener.set_nonblocking(true).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
 
-    let guests = Guests::open(GuestSettings::new(data.join("guests")))?;
+    let guests = Guests::open(GuestSettings::new(settings.guests.clone().unwrap_or_else(|| data.join("guests"))))?;
     prepare(&guests)?;
     let host = Host::open(host_settings(settings, &data), Components::default(), guests)?;
     let token = open_token(&data)?;

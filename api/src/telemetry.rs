@@ -119,6 +119,12 @@ impl Collector for HostCollector {
         let stats = self.host.stats();
         let gauges = [
             ("sandboxes", "Sandboxes there are", stats.sandboxes),
+            ("store_segments", "Segment files", usize::try_from(stats.store.segments).unwrap_or(usize::MAX)),
+            (
+                "store_cached_bytes",
+                "Bytes of nodes in memory",
+                usize::try_from(stats.store.cache_bytes).unwrap_or(usize::MAX),
+            ),
             ("calls_live", "Calls that wait or run", stats.calls_live),
             ("calls_running", "Calls whose guest runs", stats.calls_running),
             ("calls_running_max", "Calls that may run at once", stats.calls_running_max),
@@ -127,6 +133,28 @@ impl Collector for HostCollector {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let store = &stats.store;
+        let counters = [
+            ("store_records", "Records written to the journal", store.records),
+            ("store_entries", "Log entries written", store.entries),
+            ("store_nodes", "Nodes written", store.nodes),
+            ("store_nodes_known", "Nodes given that the store had already", store.nodes_known),
+            ("store_written_bytes", "Bytes written to the journal", store.bytes_written),
+            ("store_syncs", "Syncs of the journal", store.syncs),
+            ("store_cache_hits", "Nodes found in the cache", store.cache_hits),
+            ("store_cache_misses", "Nodes read from a segment", store.cache_misses),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let wall = ConstCounter::new(stats.calls_wall.as_secs_f64());
+        wall.encode(encoder.encode_descriptor(
+            "calls_wall",
+            "Time of all calls",
+            Some(&Unit::Seconds),
+            wall.metric_type(),
+        )?)?;
         let none = ConstCounter::new(0u64);
         let mut family =
             encoder.encode_descriptor("calls_ended", "Calls ended, by tool and status", None, none.metric_type())?;

@@ -50,6 +50,6 @@ pub use record::{
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
-    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, StateId,
+    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, Side, StateId,
     StoreStats, Timestamp,
 };

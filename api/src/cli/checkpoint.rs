@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::console::{Console, Look};
+use super::console::{Console, Look, Text};
 use super::failure::{Failure, exit};
 use super::state::short;
 use super::{size, terminal};
@@ -64,8 +64,9 @@ impl Checkpoint {
             }
             let now = Timestamp::now();
             let rows = checkpoints.iter().map(|checkpoint| {
-                let name = console.paint(Look::Strong, &format!("@{}", terminal::name(&checkpoint.name)));
-                vec![name, size::count(checkpoint.seq), size::age(&checkpoint.time, now), short(&checkpoint.state)]
+                let name = format!("@{}", terminal::name(&checkpoint.name));
+                let (seq, age) = (size::count(checkpoint.seq), size::age(&checkpoint.time, now));
+                vec![Text::from(name).strong(), seq.into(), age.into(), short(&checkpoint.state).into()]
             });
             console.table(&["NAME", "SEQ", "SET", "STATE"], &[1], rows.collect())?;
         }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -174,11 +174,12 @@ impl Console {
     }
 
     /// Prints rows under a head; `right` are the columns of numbers. Cells must be harmless already.
-    pub(crate) fn table(&self, head: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    pub(crate) fn table(&self, head: &[&str], right: &[usize], rows: Vec<Vec<Text>>) -> Result<(), Failure> {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(head.iter().map(|name| self.paint(Look::Faint, name)));
-        table.add_rows(rows);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        if self.stdout_colours { table.enforce_styling() } else { table.force_no_tty() };
+        table.set_header(head.iter().map(|name| Text::from(*name).faint().cell()));
+        table.add_rows(rows.into_iter().map(|row| row.into_iter().map(Text::cell)));
         for (index, column) in table.column_iter_mut().enumerate() {
             let last = index + 1 == head.len();
             column.set_padding((0, if last { 0 } else { 2 }));
@@ -199,6 +200,58 @@ impl Console {
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+/// A cell of a table.
+pub(crate) struct Text {
+    text: String,
+    look: Option<Look>,
+}
+
+impl Text {
+    /// Gives it a look.
+    pub(crate) fn with(self, look: Look) -> Self {
+        Self { look: Some(look), ..self }
+    }
+
+    /// Makes it stand out.
+    pub(crate) fn strong(self) -> Self {
+        self.with(Look::Strong)
+    }
+
+    /// Makes it step back.
+    pub(crate) fn faint(self) -> Self {
+        self.with(Look::Faint)
+    }
+
+    /// Returns it as it looks on standard output.
+    pub(crate) fn painted(&self, console: &Console) -> String {
+        self.look.map_or_else(|| self.text.clone(), |look| console.paint(look, &self.text))
+    }
+
+    fn cell(self) -> Cell {
+        let cell = Cell::new(self.text);
+        match self.look {
+            None => cell,
+            Some(Look::Good) => cell.fg(Color::DarkGreen),
+            Some(Look::Bad) => cell.fg(Color::DarkRed),
+            Some(Look::Changed) => cell.fg(Color::DarkYellow),
+            Some(Look::Strong) => cell.add_attribute(Attribute::Bold),
+            Some(Look::Faint) => cell.add_attribute(Attribute::Dim),
+        }
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { text, look: None }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
     }
 }
 

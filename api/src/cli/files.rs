@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::console::{Console, Look};
+use super::console::{Console, Text};
 use super::export::save;
 use super::failure::{Failure, exit};
 use super::state::StateName;
@@ -158,24 +158,24 @@ fn list(console: &Console, client: &Client, sandbox: &str, path: &str, at: &At) 
         return Ok(exit::OK);
     }
     if !entries.is_empty() {
-        console.table(&["MODE", "SIZE", "MODIFIED", "NAME"], &[1], entries.iter().map(|entry| row(console, entry)).collect())?;
+        console.table(&["MODE", "SIZE", "MODIFIED", "NAME"], &[1], entries.iter().map(row).collect())?;
     }
     Ok(exit::OK)
 }
 
-fn row(console: &Console, entry: &FileEntry) -> Vec<String> {
+fn row(entry: &FileEntry) -> Vec<Text> {
     let name = terminal::name(&entry.name);
     let (letter, name) = match entry.kind {
-        FileKind::File => ('-', name),
-        FileKind::Directory => ('d', console.paint(Look::Strong, &format!("{name}/"))),
+        FileKind::File => ('-', Text::from(name)),
+        FileKind::Directory => ('d', Text::from(format!("{name}/")).strong()),
         FileKind::Symlink => {
             let target = entry.target.as_deref().map(terminal::name).unwrap_or_default();
-            ('l', format!("{name} -> {target}"))
+            ('l', Text::from(format!("{name} -> {target}")))
         }
     };
     let size = if entry.kind == FileKind::File { size::bytes(entry.size) } else { String::new() };
     let modified = entry.modified.get(..19).map_or_else(|| entry.modified.clone(), |time| time.replace('T', " "));
-    vec![format!("{letter}{}", terminal::name(&entry.mode)), size, terminal::name(&modified), name]
+    vec![format!("{letter}{}", terminal::name(&entry.mode)).into(), size.into(), terminal::name(&modified).into(), name]
 }
 
 fn open(client: &Client, sandbox: &str, path: &str, state: Option<&str>) -> Result<FileBody, Failure> {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use sandglass_runtime::{GuestError, GuestInfo, GuestSettings, Guests as Catalogue, Verdict};
 use serde_json::json;
 
-use super::console::{Console, Look};
+use super::console::{Console, Look, Text};
 use super::failure::{Failure, exit};
 use super::progress::Steps;
 use super::terminal;
@@ -112,12 +112,12 @@ fn list(console: &Console, guests: &Catalogue) -> Result<u8, Failure> {
     let rows = guests.iter().map(|guest| {
         let look = if guest.status == "available" { Look::Faint } else { Look::Good };
         vec![
-            console.paint(Look::Strong, &terminal::name(&guest.name)),
-            terminal::name(&guest.version),
-            console.paint(look, &terminal::name(&guest.status)),
-            terminal::name(&guest.tools.join(", ")),
-            terminal::name(&guest.license),
-            terminal::name(&guest.source),
+            Text::from(terminal::name(&guest.name)).strong(),
+            terminal::name(&guest.version).into(),
+            Text::from(terminal::name(&guest.status)).with(look),
+            terminal::name(&guest.tools.join(", ")).into(),
+            terminal::name(&guest.license).into(),
+            terminal::name(&guest.source).into(),
         ]
     });
     console.table(&["NAME", "VERSION", "STATUS", "TOOLS", "LICENCE", "SOURCE"], &[], rows.collect())?;

@@ -6,7 +6,7 @@ use std::io;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::console::{Console, Look};
+use super::console::{Console, Look, Text};
 use super::failure::{Failure, exit};
 use super::state::short;
 use super::{size, terminal};
@@ -54,12 +54,12 @@ impl Log {
         let now = Timestamp::now();
         let rows = operations.iter().map(|operation| {
             vec![
-                format!("#{}", operation.seq),
-                console.paint(Look::Strong, &terminal::name(&operation.kind)),
-                outcome(console, operation),
-                size::age(&operation.time, now),
-                if operation.changed { short(&operation.after) } else { console.paint(Look::Faint, "unchanged") },
-                what(operation, calls.get(&operation.seq).copied()),
+                format!("#{}", operation.seq).into(),
+                Text::from(terminal::name(&operation.kind)).strong(),
+                outcome(operation),
+                size::age(&operation.time, now).into(),
+                if operation.changed { short(&operation.after).into() } else { Text::from("unchanged").faint() },
+                what(operation, calls.get(&operation.seq).copied()).into(),
             ]
         });
         console.table(&["SEQ", "KIND", "OUTCOME", "WHEN", "STATE", "WHAT"], &[0], rows.collect())?;
@@ -72,20 +72,20 @@ fn follow_line(console: &Console, operation: &Operation) -> Result<(), Failure> 
         return console.object_line(operation);
     }
     let kind = console.paint(Look::Strong, &format!("{:<8}", terminal::name(&operation.kind)));
-    let (time, outcome) = (terminal::name(&operation.time), outcome(console, operation));
-    console.print(&format!("{time}  #{:<4} {kind} {outcome}  {}", operation.seq, what(operation, None)).trim_end().to_owned())
+    let (time, outcome) = (terminal::name(&operation.time), outcome(operation).painted(console));
+    console.print(format!("{time}  #{:<4} {kind} {outcome}  {}", operation.seq, what(operation, None)).trim_end())
 }
 
 /// How a call ended and how long it took; nothing for other operations, which just happened.
-fn outcome(console: &Console, operation: &Operation) -> String {
-    let Some(OperationCall { status, exit_code, wall_ms, .. }) = &operation.call else { return String::new() };
+fn outcome(operation: &Operation) -> Text {
+    let Some(OperationCall { status, exit_code, wall_ms, .. }) = &operation.call else { return Text::from("") };
     let wall = size::took(std::time::Duration::from_secs_f64((wall_ms / 1e3).clamp(0.0, 1e9)));
     let word = match (status, exit_code) {
         (CallStatus::Error, Some(code)) => format!("exit {code}"),
         _ => status.as_str().to_owned(),
     };
     let look = if *status == CallStatus::Ok { Look::Good } else { Look::Bad };
-    format!("{} {wall}", console.paint(look, &word))
+    Text::from(format!("{word} {wall}")).with(look)
 }
 
 /// What an operation was about, in some words.

@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use super::console::{Console, Look};
+use super::console::{Console, Look, Text};
 use super::failure::{Failure, exit};
 use super::state::short;
 use super::{size, terminal};
@@ -29,16 +29,16 @@ impl Ls {
         let now = Timestamp::now();
         let rows = sandboxes.iter().map(|sandbox| {
             vec![
-                console.paint(Look::Strong, &terminal::name(&sandbox.name)),
+                Text::from(terminal::name(&sandbox.name)).strong(),
                 match sandbox.status {
-                    SandboxStatus::Idle => "idle".to_owned(),
-                    SandboxStatus::Running => console.paint(Look::Changed, "running"),
+                    SandboxStatus::Idle => Text::from("idle"),
+                    SandboxStatus::Running => Text::from("running").with(Look::Changed),
                 },
-                size::count(sandbox.files.inodes),
-                size::bytes(sandbox.files.bytes),
-                size::count(sandbox.seq),
-                size::age(&sandbox.updated, now),
-                short(&sandbox.state),
+                size::count(sandbox.files.inodes).into(),
+                size::bytes(sandbox.files.bytes).into(),
+                size::count(sandbox.seq).into(),
+                size::age(&sandbox.updated, now).into(),
+                short(&sandbox.state).into(),
             ]
         });
         let head = ["NAME", "STATUS", "ENTRIES", "SIZE", "SEQ", "CHANGED", "STATE"];

@@ -4,7 +4,7 @@
 //! fills clipboards, types answers), and bidirectional or invisible characters make a line read as another one.
 
 /// Whether a character does something to a terminal or to how the line around it reads.
-const fn is_hazard(letter: char) -> bool {
+fn is_hazard(letter: char) -> bool {
     letter.is_control() || is_deceptive(letter)
 }
 

@@ -24,9 +24,6 @@ use crate::middleware::RequestId;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// How long a cancelled call is waited for: it ends at the next few million instructions.
-const CANCEL_WAIT: Duration = Duration::from_secs(2);
-
 /// A call that was asked for: it runs or ended lately, or it is in the log.
 pub(crate) enum Found {
     Live(Arc<LiveCall>),
@@ -327,11 +324,10 @@ pub(crate) async fn diff(
 
 /// Cancel a call.
 ///
-/// The state stays the one before it. 409 when it has ended: `undo` takes back what it changed.
+/// It ends at once or nearly so, and the state stays the one before it. 409 when it has ended: `undo` takes back what it changed.
 #[utoipa::path(delete, path = "/v1/sandboxes/{sandbox}/calls/{call}", tag = "calls",
     params(("sandbox" = String, Path, description = "Its id or name."), ("call" = String, Path, description = "Its id.")),
-    responses((status = 200, description = "It has ended.", body = types::Call),
-        (status = 202, description = "It is about to end.", body = types::PendingCall)))]
+    responses((status = 202, description = "It is about to end.", body = types::PendingCall)))]
 pub(crate) async fn cancel(
     State(service): State<Service>,
     Path((sandbox, call)): Path<(String, String)>,
@@ -346,7 +342,8 @@ pub(crate) async fn cancel(
     let Some(live) = live else {
         return Err(Failure::new(Kind::Conflict, "call_ended", format!("call {id} has ended")));
     };
-    outcome(Found::Live(live), Some(CANCEL_WAIT)).await
+    let headers = [(LOCATION, location(live.sandbox(), live.id()))];
+    Ok((StatusCode::ACCEPTED, headers, Answer(view::pending(&live))).into_response())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
+use super::page::{List, PageQuery, page};
 use super::problem::Failure;
 use super::{Service, types, view};
 use crate::auth::Caller;
@@ -30,14 +31,18 @@ pub(crate) async fn create(
 ///
 /// Oldest first.
 #[utoipa::path(get, path = "/v1/sandboxes/{sandbox}/checkpoints", tag = "checkpoints",
-    params(("sandbox" = String, Path, description = "Its id or name.")),
+    params(("sandbox" = String, Path, description = "Its id or name."), PageQuery),
     responses((status = 200, body = types::Page<types::Checkpoint>)))]
 pub(crate) async fn list(
     State(service): State<Service>,
     Path(sandbox): Path<String>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Answer<types::Page<types::Checkpoint>>, Failure> {
+    let limit = query.limit()?;
+    let after = query.number(List::Checkpoints)?.unwrap_or(0);
     let found = service.look_in(sandbox, sandglass_runtime::Sandbox::checkpoints).await?;
-    Ok(Answer(types::Page { items: found.into_iter().map(view::checkpoint).collect(), next_cursor: None }))
+    let found = found.into_iter().filter(|one| one.seq > after).take(limit + 1).map(view::checkpoint).collect();
+    Ok(Answer(page(found, limit, List::Checkpoints, |checkpoint: &types::Checkpoint| checkpoint.seq.to_string())))
 }
 
 /// Take a checkpoint's name away.

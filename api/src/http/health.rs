@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Service;
 use super::problem::Failure;
-use super::types::{Guest, Health, Index, Page};
+use super::types::{Health, Index};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -64,25 +64,4 @@ pub(crate) async fn metrics(State(service): State<Service>) -> Result<Response, 
 pub(crate) async fn openapi() -> Response {
     let text = crate::openapi::document_text();
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
-}
-
-/// The guests.
-///
-/// The programs that can serve tools, installed or not.
-#[utoipa::path(get, path = "/v1/guests", tag = "guests", responses((status = 200, body = Page<Guest>)))]
-pub(crate) async fn guests(State(service): State<Service>) -> Result<Json<Page<Guest>>, Failure> {
-    let items = service.look(|host| Ok(host.guests().list().into_iter().map(guest).collect())).await?;
-    Ok(Json(Page { items, next_cursor: None }))
-}
-
-fn guest(info: sandglass_runtime::GuestInfo) -> Guest {
-    Guest {
-        name: info.name,
-        version: info.version,
-        license: info.licence,
-        source: info.source,
-        sha256: info.sha256,
-        status: info.status.as_str().to_owned(),
-        tools: info.tools,
-    }
 }

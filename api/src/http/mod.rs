@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod extract;
 pub(crate) mod files;
 pub(crate) mod gate;
+pub(crate) mod guests;
 pub(crate) mod health;
 pub(crate) mod idempotency;
 pub(crate) mod operations;

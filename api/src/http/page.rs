@@ -33,6 +33,7 @@ pub(crate) enum List {
     Calls = 2,
     Operations = 3,
     Files = 4,
+    Checkpoints = 5,
 }
 
 impl PageQuery {

@@ -152,18 +152,18 @@ fn change(change: runtime::Change) -> types::Change {
         runtime::ChangeKind::Renamed { from } => (types::ChangeKind::Renamed, Some(lossy(&from))),
         runtime::ChangeKind::Attributes => (types::ChangeKind::Attributes, None),
     };
-    let side = |side: runtime::Side| types::ChangeSide {
-        kind: file_kind(side.kind),
-        mode: mode(side.mode),
-        size: side.size,
-        modified: time(side.modified),
+    let side = |kind, bits, size, modified| types::ChangeSide {
+        kind: file_kind(kind),
+        mode: mode(bits),
+        size,
+        modified: time(modified),
     };
     types::Change {
         path: lossy(&change.path),
         kind,
         renamed_from,
-        before: change.before.map(side),
-        after: change.after.map(side),
+        before: change.before.map(|at| side(at.kind, at.mode, at.size, at.modified)),
+        after: change.after.map(|at| side(at.kind, at.mode, at.size, at.modified)),
     }
 }
 

@@ -118,6 +118,24 @@ pub enum Verdict {
     Damaged(String),
 }
 
+impl Verdict {
+    /// Says whether the guest can be relied on.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        matches!(self, Self::Good)
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Good => out.write_str("good"),
+            Self::NotInstalled => out.write_str("not installed"),
+            Self::Damaged(reason) => write!(out, "damaged: {reason}"),
+        }
+    }
+}
+
 /// The guests of this host. Clones share everything.
 #[derive(Clone)]
 pub struct Guests {

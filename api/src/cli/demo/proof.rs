@@ -196,6 +196,9 @@ fn modified(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<(i64, u32)> {
 fn time(text: &str) -> Option<(i64, u32)> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if !whole.bytes().chain(fraction.bytes()).all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
     let seconds = whole.parse::<i64>().ok()?.checked_mul(sign)?;
     let nanoseconds: u32 = format!("{:0<9}", fraction.get(..fraction.len().min(9))?).parse().ok()?;
     match (sign, nanoseconds) {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::proof::{Difference, Listing};
 use super::survey::{self, Survey};
-use super::{Show, milliseconds, timed};
+use super::{Show, timed};
 use crate::cli::console::Look;
 use crate::cli::failure::Failure;
 use crate::cli::progress::Waiting;
@@ -265,10 +265,5 @@ mod tests {
             policy.check().unwrap();
             assert!(policy.limits.disk >= ByteSize(bytes.min(1 << 50)));
         }
-    }
-
-    #[test]
-    fn step_times_are_milliseconds() {
-        assert!((milliseconds(Duration::from_micros(1_234)) - 1.234).abs() < 1e-9);
     }
 }

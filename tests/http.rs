@@ -1,0 +1,9 @@
+//! The REST API over the real binary: who gets in, what failures say, and what is promised about repetition and streams.
+
+mod access;
+mod files;
+mod idempotency;
+mod problems;
+mod resources;
+mod stopping;
+mod streams;

@@ -1,0 +1,7 @@
+//! What tests share: the real program as a service, and how to talk to it.
+
+mod http;
+mod server;
+
+pub(crate) use http::{Answer, Event, Request, raw};
+pub(crate) use server::Server;
