@@ -43,6 +43,8 @@ pub struct Guest {
     env: BTreeMap<String, String>,
     library_at: Vec<u8>,
     library: Arc<Library>,
+    /// A directory of the library, and the name that the guest knows it by.
+    data: Option<(String, String)>,
 }
 
 /// What to run.
@@ -167,9 +169,7 @@ impl Guest {
         library: Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
-        // A library lies on a name of the root directory, and has its own directories below that.
-        let path = format!("{}/{}", entry.library.folder.trim_matches('/'), entry.library.file);
-        let (at, inside) = path.split_once('/').unwrap_or(("usr", &path));
+        let (library_at, library) = super::library::lay_out(&entry.library, &library)?;
         Ok(Self {
             name: entry.name.clone(),
             hash,
@@ -179,8 +179,9 @@ impl Guest {
             prelude: entry.prelude.clone(),
             preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
             env: entry.env.clone(),
-            library_at: format!("/{at}").into_bytes(),
-            library: Arc::new(Library::new([(inside, library)])),
+            library_at,
+            library: Arc::new(library),
+            data: entry.library.data.as_ref().map(|data| (data.folder.clone(), data.name.clone())),
         })
     }
 
@@ -236,7 +237,10 @@ impl Guest {
             clock,
             entropy,
         };
-        let wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
+        let mut wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
+        if let Some((folder, name)) = &self.data {
+            wasi.preopen_as(folder.as_bytes(), name.as_bytes()).map_err(|error| files(&error))?;
+        }
         let limiter = Limiter { memory_bytes_max: limits.memory_bytes, memory_peak_bytes: 0 };
         let mut store = Store::new(self.instance.module().engine(), Context { wasi, limiter });
         store.limiter(|context| &mut context.limiter);

@@ -298,6 +298,19 @@ fn the_data_python_has_pandas() {
 }
 
 #[test]
+fn the_data_python_draws() {
+    let Some(()) = data() else { return };
+    let code = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('x')\nplt.savefig('plot.png')\n\
+                print(open('plot.png', 'rb').read(4))";
+    let outcome = run_data(Trial::code(code));
+    assert_eq!(outcome.stdout, "b'\\x89PNG'\n", "{}", outcome.stderr);
+    let mut vfs =
+        Vfs::new(outcome.run.transaction.expect("exited"), Vec::new(), Arc::new(SystemClock::new())).expect("files");
+    let names: Vec<_> = vfs.list(b"/workspace").expect("listed").into_iter().map(|(entry, _)| entry.name).collect();
+    assert_eq!(names, [&b"plot.png"[..]], "caches lie elsewhere");
+}
+
+#[test]
 fn the_data_python_gets_its_surroundings() {
     let Some(()) = data() else { return };
     let mut trial = Trial::argv(&["python3", "main.py", "x"])
@@ -329,6 +342,10 @@ fn the_data_python_tells_failures_and_streams() {
     let Some(()) = data() else { return };
     let outcome = run_data(Trial::code("print('on', flush=True)\n1 / 0"));
     assert_eq!((outcome.run.end, outcome.stdout.as_str()), (End::Exited(1), "on\n"));
-    assert!(outcome.stderr.starts_with("Traceback") && outcome.stderr.contains("ZeroDivisionError"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.starts_with("Traceback") && outcome.stderr.contains("ZeroDivisionError"),
+        "{}",
+        outcome.stderr
+    );
     assert!(!outcome.stderr.contains("reactor") && !outcome.stderr.contains("lambda"), "{}", outcome.stderr);
 }
