@@ -1,7 +1,7 @@
 //! The catalogue: which guests are here, which serves a tool, and each one loaded at most once per process.
 
-use std::fs::File;
 use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 

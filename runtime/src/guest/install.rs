@@ -308,7 +308,9 @@ fn copy(mut member: impl Read, path: &Path, bytes: u64, mut step: impl FnMut(u64
         }
         done += read as u64;
         if done > bytes {
-            return Err(GuestError::Package { message: format!("a member is longer than the {bytes} bytes of the lock") });
+            return Err(GuestError::Package {
+                message: format!("a member is longer than the {bytes} bytes of the lock"),
+            });
         }
         hasher.update(&chunk[..read]);
         out.write_all(&chunk[..read]).map_err(GuestError::io("unpacking the package"))?;

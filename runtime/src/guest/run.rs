@@ -43,6 +43,8 @@ pub struct Guest {
     env: BTreeMap<String, String>,
     library_at: Vec<u8>,
     library: Arc<Library>,
+    /// A directory of the library, and the name that the guest knows it by.
+    data: Option<(String, String)>,
 }
 
 /// What to run.
@@ -105,6 +107,9 @@ pub struct Run {
     pub transaction: Option<Transaction>,
 }
 
+/// Names and values of environment variables.
+type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The linker of all guests.
 pub(super) type GuestLinker = Linker<Context>;
 
@@ -164,9 +169,7 @@ impl Guest {
         library: Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
-        // A library lies on a name of the root directory, and has its own directories below that.
-        let path = format!("{}/{}", entry.library.folder.trim_matches('/'), entry.library.file);
-        let (at, inside) = path.split_once('/').unwrap_or(("usr", &path));
+        let (library_at, library) = super::library::lay_out(&entry.library, &library)?;
         Ok(Self {
             name: entry.name.clone(),
             hash,
@@ -176,8 +179,9 @@ impl Guest {
             prelude: entry.prelude.clone(),
             preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
             env: entry.env.clone(),
-            library_at: format!("/{at}").into_bytes(),
-            library: Arc::new(Library::new([(inside, library)])),
+            library_at,
+            library: Arc::new(library),
+            data: entry.library.data.as_ref().map(|data| (data.folder.clone(), data.name.clone())),
         })
     }
 
@@ -233,7 +237,10 @@ impl Guest {
             clock,
             entropy,
         };
-        let wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
+        let mut wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
+        if let Some((folder, name)) = &self.data {
+            wasi.preopen_as(folder.as_bytes(), name.as_bytes()).map_err(|error| files(&error))?;
+        }
         let limiter = Limiter { memory_bytes_max: limits.memory_bytes, memory_peak_bytes: 0 };
         let mut store = Store::new(self.instance.module().engine(), Context { wasi, limiter });
         store.limiter(|context| &mut context.limiter);
@@ -268,7 +275,7 @@ impl Guest {
 
     fn arguments(&self, invocation: &Invocation) -> Result<Vec<Vec<u8>>, GuestError> {
         let mut args = vec![self.argv0.clone()];
-        if let Some(prelude) = self.prelude.as_ref().filter(|_| invocation.cwd != "/") {
+        if let Some(prelude) = &self.prelude {
             args.extend(["-c".to_owned(), prelude.clone()]);
         }
         match &invocation.program {
@@ -287,7 +294,7 @@ impl Guest {
         Ok(args.into_iter().map(String::into_bytes).collect())
     }
 
-    fn environment(&self, invocation: &Invocation) -> Result<Vec<(Vec<u8>, Vec<u8>)>, GuestError> {
+    fn environment(&self, invocation: &Invocation) -> Result<Variables, GuestError> {
         let mut env: BTreeMap<&str, &str> = ENVIRONMENT.into_iter().collect();
         env.extend(self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         env.extend(invocation.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));

