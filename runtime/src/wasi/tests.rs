@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use sandglass_snapshots::{Durability, Quota, Store, StoreOptions};
 
-use super::descriptor::Opened;
-use super::{Output, Stream, Wasi, WasiOptions};
+use super::{Output, Stream, WasiOptions};
 use crate::clock::SystemClock;
 use crate::entropy::SeededEntropy;
-use crate::vfs::{Node, Vfs};
+use crate::vfs::Vfs;
 
 /// Collects what is printed.
 #[derive(Default)]
@@ -54,13 +53,5 @@ fn options(output: &Arc<Printed>) -> WasiOptions {
         open_files_max: 256,
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SeededEntropy::new(1)),
-    }
-}
-
-impl Wasi {
-    /// Opens a directory from the start under a name of its own.
-    fn preopen_as(&mut self, node: Node, name: &'static [u8]) {
-        self.vfs.retain(node).unwrap();
-        self.descriptors.preopen(Opened::preopen(node, Bytes::from_static(name)));
     }
 }
