@@ -166,10 +166,10 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
-        library: Bytes,
+        library: &Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
-        let (library_at, library) = super::library::lay_out(&entry.library, &library)?;
+        let (library_at, library) = super::library::lay_out(&entry.library, library)?;
         Ok(Self {
             name: entry.name.clone(),
             hash,
