@@ -1,7 +1,9 @@
 //! What tests share: the real program as a service, and how to talk to it.
 
 mod http;
+mod program;
 mod server;
 
 pub(crate) use http::{Answer, Event, Request, raw};
-pub(crate) use server::Server;
+pub(crate) use program::User;
+pub(crate) use server::{Server, guests};

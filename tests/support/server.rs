@@ -217,6 +217,6 @@ impl Drop for Server {
 }
 
 /// Where guests lie that have been compiled by earlier runs: compiling an interpreter takes longer than all tests.
-fn guests() -> PathBuf {
+pub(crate) fn guests() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests")
 }

@@ -121,7 +121,8 @@ impl Show<'_> {
     /// Prints the head of a step of the story.
     fn head(&self, number: usize, text: &str, took: &str) -> Result<(), Failure> {
         let title = self.console.paint(Look::Strong, &format!("{number}  {text}"));
-        self.say(&format!("\n{title}  {}", self.console.paint(Look::Faint, took)))
+        let took = if took.is_empty() { String::new() } else { format!("  {}", self.console.paint(Look::Faint, took)) };
+        self.say(&format!("\n{title}{took}"))
     }
 
     /// Notes how long something took.

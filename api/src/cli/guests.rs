@@ -131,25 +131,37 @@ fn verify(console: &Console, guests: &Catalogue) -> Result<u8, Failure> {
     let steps = Steps::new(console);
     let verdicts = guests.verify(&steps).map_err(|error| failed(&error))?;
     drop(steps);
-    let good = verdicts.iter().all(|(_, verdict)| verdict.is_good());
+    let good = !verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Damaged(_)));
     if console.json {
         let items: Vec<_> = verdicts
             .iter()
-            .map(|(name, verdict)| json!({ "name": name, "good": verdict.is_good(), "verdict": verdict.to_string() }))
+            .map(|(name, verdict)| {
+                let (word, what) = described(verdict);
+                json!({ "name": name, "verdict": word, "detail": what })
+            })
             .collect();
         console.object(&json!({ "good": good, "guests": items }))?;
     } else {
         for (name, verdict) in &verdicts {
-            console.print(&line(console, name, verdict))?;
+            let look = match verdict {
+                Verdict::Good => Look::Good,
+                Verdict::NotInstalled => Look::Faint,
+                Verdict::Damaged(_) => Look::Bad,
+            };
+            let (_, what) = described(verdict);
+            console.print(&format!("{}: {}", terminal::name(name), console.paint(look, &terminal::name(&what))))?;
         }
         if !good {
-            console.note("remove what is not good with `sandglass guests remove NAME` and install it again");
+            console.note("remove what is damaged with `sandglass guests remove NAME` and install it again");
         }
     }
     Ok(if good { exit::OK } else { exit::DIFFERENT })
 }
 
-fn line(console: &Console, name: &str, verdict: &Verdict) -> String {
-    let look = if verdict.is_good() { Look::Good } else { Look::Bad };
-    format!("{}: {}", terminal::name(name), console.paint(look, &terminal::name(&verdict.to_string())))
+fn described(verdict: &Verdict) -> (&'static str, String) {
+    match verdict {
+        Verdict::Good => ("good", "every byte is what the lock file says".to_owned()),
+        Verdict::NotInstalled => ("not_installed", "not installed".to_owned()),
+        Verdict::Damaged(what) => ("damaged", format!("damaged: {what}")),
+    }
 }

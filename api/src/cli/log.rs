@@ -104,7 +104,15 @@ fn what(operation: &Operation, call: Option<&Call>) -> String {
             return text;
         }
         "create" | "fork" => word("from"),
-        "restore" => of_target.map(|seq| format!("to {seq}")).or_else(|| word("checkpoint").map(|name| format!("to @{name}"))),
+        "restore" => {
+            let paths = detail["paths"].as_array().map_or_else(String::new, |paths| {
+                format!(" for {}", size::counted(paths.len() as u64, "path", "paths"))
+            });
+            let target = word("checkpoint").map(|name| format!("@{name}"));
+            let target = target.or_else(|| detail["seq"].as_u64().map(|seq| format!("#{seq}")));
+            let target = target.or_else(|| detail["state"].as_str().map(short));
+            target.map(|target| format!("to {target}{paths}"))
+        }
         _ => of_target.map(|seq| format!("of {seq}")).or_else(|| word("path")),
     };
     text.unwrap_or_default()

@@ -20,37 +20,40 @@ pub(super) struct Way<'a> {
 
 pub(super) fn say(console: &Console, way: &Way<'_>) -> Result<(), Failure> {
     let program = program();
-    let mut lines = Vec::new();
     let sandbox = terminal::name(way.sandbox);
-    let head = if way.stays {
+    let kept = way.place.is_kept();
+    let token_file = quoted(&way.server.token_file());
+    let mut lines = Vec::new();
+    if way.stays {
         lines.push(format!("export SANDGLASS_SERVER={}", way.server.url()));
-        lines.push(format!("export SANDGLASS_TOKEN=$(cat {})", quoted(&way.server.token_file())));
-        "Try next, in another terminal (Ctrl-C ends the service"
+        lines.push(format!("export SANDGLASS_TOKEN=$(cat {token_file})"));
     } else {
-        let data = if way.place.is_kept() { format!(" --data {}", quoted(way.place.data())) } else { String::new() };
-        let token = if way.place.is_kept() {
-            quoted(&way.server.token_file())
-        } else {
-            "\"${XDG_DATA_HOME:-$HOME/.local/share}/sandglass/token\"".to_owned()
-        };
+        let data = if kept { format!(" --data {}", quoted(way.place.data())) } else { String::new() };
+        let own_file = "\"${XDG_DATA_HOME:-$HOME/.local/share}/sandglass/token\"".to_owned();
         lines.push(format!("{program} serve{data}        # in another terminal"));
         lines.push("export SANDGLASS_SERVER=http://127.0.0.1:7777".to_owned());
-        lines.push(format!("export SANDGLASS_TOKEN=$(cat {token})"));
-        "Try next (this demo's service ends now"
-    };
-    let fate = if way.place.is_kept() { "its data stays):" } else { "its data is removed):" };
-    let curl = r#"curl -sS -H "Authorization: Bearer $SANDGLASS_TOKEN" -H 'Content-Type: application/json'"#;
+        lines.push(format!("export SANDGLASS_TOKEN=$(cat {})", if kept { token_file } else { own_file }));
+    }
+    lines.push(
+        r#"ask() { curl -sS -H "Authorization: Bearer $SANDGLASS_TOKEN" -H 'Content-Type: application/json' "$@"; echo; }"#
+            .to_owned(),
+    );
     let at = "\"$SANDGLASS_SERVER/v1/sandboxes";
-    if !way.stays && !way.place.is_kept() {
-        lines.push(format!("{curl} -d '{{\"name\": \"{sandbox}\"}}' {at}\""));
+    if !way.stays && !kept {
+        lines.push(format!("ask -d '{{\"name\": \"{sandbox}\"}}' {at}\""));
     }
     let code = r#"{"tool": "python", "arguments": {"code": "open(\"hello.txt\", \"w\").write(\"hello\"); print(6 * 7)"}}"#;
-    lines.push(format!("{curl} -d '{code}' {at}/{sandbox}/calls\""));
-    lines.push(format!("{curl} {at}/{sandbox}/diff\""));
-    lines.push(format!("{curl} -d '{{}}' {at}/{sandbox}/undo\""));
-    lines.push(format!("{curl} {at}/{sandbox}/operations\""));
+    lines.push(format!("ask -d '{code}' {at}/{sandbox}/calls\""));
+    lines.push(format!("ask {at}/{sandbox}/diff\""));
+    lines.push(format!("ask -d '{{}}' {at}/{sandbox}/undo\""));
     lines.push(format!("{program} log {sandbox}"));
-    console.print(&format!("\n{}", console.paint(Look::Strong, &format!("{head}; {fate}"))))?;
+    let head = match (way.stays, kept) {
+        (true, true) => "Try next, in another terminal. Ctrl-C here ends the service; its data stays.",
+        (true, false) => "Try next, in another terminal. Ctrl-C here ends the service and removes its data.",
+        (false, true) => "Try next. This demo's service ends now; its data stays.",
+        (false, false) => "Try next. This demo's service ends now and its data is removed; these lines start afresh.",
+    };
+    console.print(&format!("\n{}", console.paint(Look::Strong, head)))?;
     lines.iter().try_for_each(|line| console.print(&format!("  {line}")))
 }
 

@@ -1,5 +1,6 @@
 //! The story that the demo tells, step by step, each a request to the service.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const CLEANUP: &str = include_str!("cleanup.py");
 const SANDBOX: &str = "demo";
 /// Lines of a diff that are shown.
 const CHANGES_SHOWN: usize = 5;
+/// Changes that a diff gives at most.
+const CHANGES_MAX: usize = 100_000;
 /// Where the files are in the sandbox, as archives name it.
 const ROOT: &str = "workspace";
 
@@ -213,16 +216,18 @@ fn prove(
     verdict(show, &differences, &format!("{entries} after the undo, each as it was before the bad call"))?;
 
     // What the good change did is allowed to differ from the directory; nothing else is.
-    let changed = client.diff(&original.sandbox.name, Some(&original.sandbox.state), Some(&good.after), Some(100_000))?;
-    let changed: Vec<_> = changed.changes.iter().flat_map(|change| [Some(&change.path), change.renamed_from.as_ref()]).flatten().collect();
-    let is_change = |path: &[u8]| {
-        let root = format!("/{ROOT}");
-        let own = String::from_utf8_lossy(path).into_owned();
-        changed.iter().any(|path| path.strip_prefix(&root).map(|rest| rest.trim_start_matches('/')) == Some(&*own))
+    let changed = client.diff(&original.sandbox.name, Some(&original.sandbox.state), Some(&good.after), Some(CHANGES_MAX))?;
+    let changed: BTreeSet<_> = changed.changes.iter().flat_map(|change| [Some(&change.path), change.renamed_from.as_ref()]).flatten().collect();
+    let changed: BTreeSet<_> = changed.into_iter().filter_map(|path| below_root(path)).collect();
+    let is_change = |found: &Difference| {
+        let path = String::from_utf8_lossy(&found.path);
+        // A directory gets a new time when something in it comes or goes.
+        let holds_change = || changed.iter().any(|changed| changed.rsplit_once('/').map_or("", |(folder, _)| folder) == path);
+        changed.contains(&*path) || (found.what == "another time" && holds_change())
     };
     let host = Listing::of_directory(&original.directory, &|path| original.survey.leaves_out(path));
     let host = host.map_err(|error| Failure::file(&original.directory, &error))?;
-    let (expected, others): (Vec<_>, Vec<_>) = host.differences(&after_undo).into_iter().partition(|found| is_change(&found.path));
+    let (expected, others): (Vec<_>, Vec<_>) = host.differences(&after_undo).into_iter().partition(is_change);
     let but = size::counted(expected.len() as u64, "path", "paths");
     verdict(show, &others, &format!("the same as the directory itself, read afresh, but for {but} of the good change"))?;
 
@@ -240,6 +245,12 @@ fn prove(
         }),
     );
     Ok(proven)
+}
+
+/// Returns the path below the workspace.
+fn below_root(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix('/')?.strip_prefix(ROOT)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 fn verdict(show: &Show<'_>, differences: &[Difference], claim: &str) -> Result<(), Failure> {

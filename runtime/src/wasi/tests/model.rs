@@ -1,0 +1,1 @@
+//! WASI against a model.
