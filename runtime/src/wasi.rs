@@ -103,7 +103,7 @@ impl Wasi {
             hostcall_fuel: usize::MAX,
         };
         for path in &options.preopens {
-            wasi.preopen_as(path, path)?;
+            wasi.open_from_start(path, path)?;
         }
         Ok(wasi)
     }
@@ -113,7 +113,7 @@ impl Wasi {
     ///
     /// # Errors
     /// `path` is not a directory of the file system.
-    pub fn preopen_as(&mut self, path: &[u8], name: &[u8]) -> Result<(), FsError> {
+    pub fn open_from_start(&mut self, path: &[u8], name: &[u8]) -> Result<(), FsError> {
         let relative = path.strip_prefix(b"/").unwrap_or(path);
         let relative = if relative.is_empty() { b"." } else { relative };
         let node = self.vfs.resolve(self.vfs.root(), relative, true)?.found()?;

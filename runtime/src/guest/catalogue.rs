@@ -355,7 +355,7 @@ impl Inner {
         }
         let module = self.cache.load(&self.engine, &slot.hash, |out| self.compile(slot, out, progress))?;
         let library = self.library(slot)?;
-        let guest = Arc::new(Guest::new(&self.linker, &module, &slot.entry, slot.hash, library)?);
+        let guest = Arc::new(Guest::new(&self.linker, &module, &slot.entry, slot.hash, &library)?);
         *loaded = Some(guest.clone());
         Ok(guest)
     }

@@ -166,10 +166,10 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
-        library: Bytes,
+        library: &Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
-        let (library_at, library) = super::library::lay_out(&entry.library, &library)?;
+        let (library_at, library) = super::library::lay_out(&entry.library, library)?;
         Ok(Self {
             name: entry.name.clone(),
             hash,
@@ -239,7 +239,7 @@ impl Guest {
         };
         let mut wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
         if let Some((folder, name)) = &self.data {
-            wasi.preopen_as(folder.as_bytes(), name.as_bytes()).map_err(|error| files(&error))?;
+            wasi.open_from_start(folder.as_bytes(), name.as_bytes()).map_err(|error| files(&error))?;
         }
         let limiter = Limiter { memory_bytes_max: limits.memory_bytes, memory_peak_bytes: 0 };
         let mut store = Store::new(self.instance.module().engine(), Context { wasi, limiter });
