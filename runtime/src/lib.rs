@@ -36,7 +36,7 @@ pub mod wasi;
 
 pub use call::FUEL_PER_CPU_SECOND;
 pub use clock::{Clock, SystemClock};
-pub use compile::compile_worker_main;
+pub use compile::{Compiler, compile_worker_main};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
 pub use files::FILE_BYTES_MAX;

@@ -70,7 +70,7 @@ fn run(engine: &Engine, linker: &Linker<Wasi>, program: &Path) -> Result<(), Str
     let env = specification.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
     let mut wasi = Wasi::new(vfs, WasiOptions { args, env, ..options(&output) }).unwrap();
     if specification.root.is_some() {
-        wasi.preopen_as(b"/root", b"/").unwrap();
+        wasi.open_from_start(b"/root", b"/").unwrap();
     }
     let module = Module::from_file(engine, program).map_err(|error| error.to_string())?;
     let mut wasm = WasmStore::new(engine, wasi);
