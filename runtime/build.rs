@@ -32,7 +32,8 @@ fn main() {
 
 fn run() -> Result<(), String> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|error| error.to_string())?).join("Cargo.toml");
-    let text = std::fs::read_to_string("../guests/guests.lock").map_err(|error| format!("guests/guests.lock: {error}"))?;
+    let text =
+        std::fs::read_to_string("../guests/guests.lock").map_err(|error| format!("guests/guests.lock: {error}"))?;
     let lock = Lock::parse(&text).map_err(|error| format!("guests/guests.lock: {error}"))?;
     let metadata = metadata(&manifest)?;
     for guest in lock.guests.iter().filter(|guest| guest.package.kind == PackageKind::Crate) {

@@ -22,8 +22,9 @@ use crate::sandbox::{Sandbox, busy};
 use crate::turn::TurnGuard;
 use crate::wasi::Stream;
 
-/// Fuel that one second of CPU time buys: about what an interpreter spends in one second on one core.
-pub const FUEL_PER_CPU_SECOND: u64 = 1_000_000_000;
+/// Fuel that one second of CPU time buys: what an interpreter that allocates spends in one second of one core; tight loops
+/// spend twice as much.
+pub const FUEL_PER_CPU_SECOND: u64 = 5_000_000_000;
 const ARGUMENTS_BYTES_MAX: usize = 16 << 20;
 const STDIN_BYTES_MAX: usize = 64 << 20;
 

@@ -196,7 +196,7 @@ fn matches(file: &File, label: &Label) -> io::Result<bool> {
 pub(crate) fn private_directory(path: &Path) -> Result<(), GuestError> {
     let make = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let metadata = fs::symlink_metadata(path)?;
+        let metadata = fs::metadata(path)?;
         if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -227,5 +227,101 @@ impl Hasher for Blake3Hasher {
         let mut first = [0; 8];
         first.copy_from_slice(&self.0.finalize().as_bytes()[..8]);
         u64::from_le_bytes(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Trial {
+        directory: tempfile::TempDir,
+        engine: Engine,
+        cache: CodeCache,
+        compiled: AtomicUsize,
+    }
+
+    const MODULE: [u8; 32] = [1; 32];
+
+    impl Trial {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let engine = crate::engine::new().expect("an engine");
+            let cache = CodeCache::open(directory.path().join("code"), &engine).expect("a cache");
+            Self { directory, engine, cache, compiled: AtomicUsize::new(0) }
+        }
+
+        fn load(&self) -> Result<Module, GuestError> {
+            self.cache.load(&self.engine, &MODULE, |out| {
+                self.compiled.fetch_add(1, Ordering::SeqCst);
+                let wasm =
+                    wat::parse_str(r#"(module (func (export "f") (result i32) i32.const 7))"#).expect("a module");
+                fs::write(out, self.engine.precompile_module(&wasm).expect("compiled")).expect("written");
+                Ok(())
+            })
+        }
+
+        fn file(&self, extension: &str) -> PathBuf {
+            self.cache.path(&MODULE, extension)
+        }
+    }
+
+    #[test]
+    fn of_many_at_once_one_compiles() {
+        let trial = Trial::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert!(trial.load().expect("loaded").get_export("f").is_some()));
+            }
+        });
+        assert_eq!(trial.compiled.load(Ordering::SeqCst), 1);
+        assert!(trial.cache.holds(&MODULE) && trial.cache.check(&MODULE) == Some(true));
+    }
+
+    #[test]
+    fn damaged_code_is_compiled_again_and_never_loaded() {
+        let trial = Trial::new();
+        trial.load().expect("loaded");
+        let good = fs::read(trial.file("cwasm")).expect("read");
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        let damages = [
+            ("a flipped bit", "cwasm", &flipped[..]),
+            ("a short file", "cwasm", &good[..100]),
+            ("no code", "cwasm", b""),
+            ("no label", "json", b"{}"),
+        ];
+        for (number, (name, extension, bytes)) in damages.into_iter().enumerate() {
+            // As damage does, and not by writing into a file that is mapped.
+            fs::remove_file(trial.file(extension)).expect("removed");
+            fs::write(trial.file(extension), bytes).expect("written");
+            trial.load().expect(name);
+            assert_eq!(trial.compiled.load(Ordering::SeqCst), number + 2, "{name}");
+            assert_eq!(trial.cache.check(&MODULE), Some(true), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failed_compilation_leaves_nothing() {
+        let trial = Trial::new();
+        let failed = trial.cache.load(&trial.engine, &MODULE, |out| {
+            fs::write(out, b"half").expect("written");
+            Err(GuestError::Compile { message: "no".to_owned() })
+        });
+        assert!(failed.is_err() && !trial.cache.holds(&MODULE) && !trial.file("tmp").exists());
+        trial.load().expect("loaded");
+        trial.cache.remove(&MODULE).expect("removed");
+        assert!(!trial.cache.holds(&MODULE));
+    }
+
+    #[test]
+    fn the_directory_is_this_users_alone() {
+        let trial = Trial::new();
+        let path = trial.directory.path().join("code");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
+        CodeCache::open(path.clone(), &trial.engine).expect("a cache");
+        assert_eq!(fs::metadata(&path).expect("read").permissions().mode() & 0o777, 0o700);
     }
 }

@@ -83,8 +83,9 @@ pub(crate) fn compile(compiler: &Compiler, module: &Path, out: &Path, memory_max
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no word why");
-    Err(format!("the compiler ended with {}, within {} MiB of memory: {last}", output.status, memory_max >> 20))
+    // A child that runs out of memory says so first, and prints a backtrace after that.
+    let why = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no word why");
+    Err(format!("the compiler ended with {}, within {} MiB of memory: {why}", output.status, memory_max >> 20))
 }
 
 fn in_process(module: &Path, out: &Path) -> Result<(), String> {

@@ -8,6 +8,7 @@ mod embedded;
 mod error;
 mod imports;
 mod install;
+mod library;
 mod lock;
 mod run;
 

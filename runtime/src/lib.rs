@@ -36,7 +36,7 @@ pub mod wasi;
 
 pub use call::FUEL_PER_CPU_SECOND;
 pub use clock::{Clock, SystemClock};
-pub use compile::compile_worker_main;
+pub use compile::{Compiler, compile_worker_main};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
 pub use files::FILE_BYTES_MAX;
@@ -50,6 +50,6 @@ pub use record::{
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
-    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, StateId,
+    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, Side, StateId,
     StoreStats, Timestamp,
 };

@@ -86,17 +86,10 @@ impl Wasi {
     ///
     /// # Errors
     /// A preopen is not a directory of the file system.
-    pub fn new(mut vfs: Vfs, options: WasiOptions) -> Result<Self, FsError> {
-        let mut descriptors = Descriptors::new(options.open_files_max);
-        for path in &options.preopens {
-            let relative = path.strip_prefix(b"/").unwrap_or(path);
-            let relative = if relative.is_empty() { b"." } else { relative };
-            let node = vfs.resolve(vfs.root(), relative, true)?.found()?;
-            vfs.retain(node)?;
-            descriptors.preopen(Opened::preopen(node, Bytes::copy_from_slice(path)));
-        }
+    pub fn new(vfs: Vfs, options: WasiOptions) -> Result<Self, FsError> {
+        let descriptors = Descriptors::new(options.open_files_max);
         let joined = |(name, value): (Vec<u8>, Vec<u8>)| [&name[..], b"=", &value].concat();
-        Ok(Self {
+        let mut wasi = Self {
             vfs,
             descriptors,
             args: Arc::new(options.args),
@@ -108,7 +101,25 @@ impl Wasi {
             clock: options.clock,
             entropy: options.entropy,
             hostcall_fuel: usize::MAX,
-        })
+        };
+        for path in &options.preopens {
+            wasi.open_from_start(path, path)?;
+        }
+        Ok(wasi)
+    }
+
+    /// Opens one more directory for a guest that has not started, which knows it as `name`. No directory need have that
+    /// name: a guest may look for files below what is a file.
+    ///
+    /// # Errors
+    /// `path` is not a directory of the file system.
+    pub fn open_from_start(&mut self, path: &[u8], name: &[u8]) -> Result<(), FsError> {
+        let relative = path.strip_prefix(b"/").unwrap_or(path);
+        let relative = if relative.is_empty() { b"." } else { relative };
+        let node = self.vfs.resolve(self.vfs.root(), relative, true)?.found()?;
+        self.vfs.retain(node)?;
+        self.descriptors.preopen(Opened::preopen(node, Bytes::copy_from_slice(name)));
+        Ok(())
     }
 
     /// Returns the file system when the guest has ended; what it left open is closed.

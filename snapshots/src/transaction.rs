@@ -131,6 +131,8 @@ pub struct Transaction {
     live: InodeMap<Arc<Live>>,
     /// Of those, the ones that differ from the base.
     dirty: InodeMap<()>,
+    /// Of those, the ones without a name that a descriptor keeps: no part of a state.
+    nameless: InodeMap<()>,
     links: Directory,
     next_inode: u64,
     usage: TreeUsage,
@@ -228,6 +230,7 @@ impl Transaction {
             sessions: Arc::new(loaded.sessions),
             live,
             dirty: InodeMap::default(),
+            nameless: InodeMap::default(),
             next_inode: loaded.next_inode,
             usage: loaded.usage,
             quota,
@@ -252,6 +255,7 @@ impl Transaction {
             sessions: Arc::default(),
             live,
             dirty: InodeMap::default(),
+            nameless: InodeMap::default(),
             links: Directory::default(),
             next_inode: Inode::ROOT.0 + 1,
             usage: TreeUsage { bytes: 0, inodes: 1 },
@@ -383,6 +387,17 @@ impl Transaction {
             self.usage.inodes = self.usage.inodes.saturating_sub(1);
         }
         self.dirty.remove(&inode);
+        self.nameless.remove(&inode);
+    }
+
+    /// Returns what the tree holds without the files that have no name any more.
+    fn usage_of_names(&self) -> TreeUsage {
+        let mut usage = self.usage;
+        for live in self.nameless.keys().filter_map(|inode| self.live.get(inode)) {
+            usage.bytes = usage.bytes.saturating_sub(live.file_size());
+            usage.inodes = usage.inodes.saturating_sub(1);
+        }
+        usage
     }
 
     /// One name of an inode is gone.
@@ -401,6 +416,7 @@ impl Transaction {
             self.links.remove(&inode.0.to_be_bytes(), &self.nodes)?;
         }
         self.dirty.remove(&inode);
+        self.nameless.insert(inode, ());
         if !kept {
             self.forget(inode);
         }

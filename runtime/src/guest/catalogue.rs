@@ -1,7 +1,7 @@
 //! The catalogue: which guests are here, which serves a tool, and each one loaded at most once per process.
 
-use std::fs::File;
 use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -118,6 +118,24 @@ pub enum Verdict {
     Damaged(String),
 }
 
+impl Verdict {
+    /// Says whether the guest can be relied on.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        matches!(self, Self::Good)
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Good => out.write_str("good"),
+            Self::NotInstalled => out.write_str("not installed"),
+            Self::Damaged(reason) => write!(out, "damaged: {reason}"),
+        }
+    }
+}
+
 /// The guests of this host. Clones share everything.
 #[derive(Clone)]
 pub struct Guests {
@@ -175,7 +193,11 @@ impl Guests {
         if !inner.installed(slot) {
             let lock = inner.shelf.lock(progress)?;
             if !inner.installed(slot) {
-                inner.shelf.install(&slot.entry, from, progress, &lock)?;
+                let installed = inner.shelf.install(&slot.entry, from, progress, &lock);
+                if installed.is_err() {
+                    inner.shelf.clear(&lock)?;
+                }
+                installed?;
             }
         }
         inner.load(slot, progress)?;
@@ -333,7 +355,7 @@ impl Inner {
         }
         let module = self.cache.load(&self.engine, &slot.hash, |out| self.compile(slot, out, progress))?;
         let library = self.library(slot)?;
-        let guest = Arc::new(Guest::new(&self.linker, &module, &slot.entry, slot.hash, library)?);
+        let guest = Arc::new(Guest::new(&self.linker, &module, &slot.entry, slot.hash, &library)?);
         *loaded = Some(guest.clone());
         Ok(guest)
     }

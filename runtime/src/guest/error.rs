@@ -53,7 +53,9 @@ pub enum GuestError {
         what: &'static str,
     },
     /// A package could not be fetched.
-    #[error("cannot download {package}: {message}; download it elsewhere and give its file with `--from FILE`, or try again")]
+    #[error(
+        "cannot download {package}: {message}; download it elsewhere and give its file with `--from FILE`, or try again"
+    )]
     Download {
         /// Name and version.
         package: String,

@@ -99,6 +99,13 @@ impl Shelf {
             flock(&file, FlockOperation::LockExclusive)
                 .map_err(|error| GuestError::io("locking the guests")(error.into()))?;
         }
+        let lock = ShelfLock { _file: file };
+        self.clear(&lock)?;
+        Ok(lock)
+    }
+
+    /// Removes work in progress, which is nobody's while the lock is held.
+    pub(super) fn clear(&self, _lock: &ShelfLock) -> Result<(), GuestError> {
         let clear = || -> io::Result<()> {
             for entry in fs::read_dir(self.temporary())? {
                 let entry = entry?;
@@ -110,8 +117,7 @@ impl Shelf {
             }
             Ok(())
         };
-        clear().map_err(GuestError::io("clearing an interrupted installation"))?;
-        Ok(ShelfLock { _file: file })
+        clear().map_err(GuestError::io("clearing an interrupted installation"))
     }
 
     /// Installs `entry` from the file `from`, or by pip. The lock is the caller's proof that nobody else does.
@@ -302,7 +308,9 @@ fn copy(mut member: impl Read, path: &Path, bytes: u64, mut step: impl FnMut(u64
         }
         done += read as u64;
         if done > bytes {
-            return Err(GuestError::Package { message: format!("a member is longer than the {bytes} bytes of the lock") });
+            return Err(GuestError::Package {
+                message: format!("a member is longer than the {bytes} bytes of the lock"),
+            });
         }
         hasher.update(&chunk[..read]);
         out.write_all(&chunk[..read]).map_err(GuestError::io("unpacking the package"))?;
@@ -327,7 +335,7 @@ fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
-        drop(write!(text, "{byte:02x}"));
+        let _ = write!(text, "{byte:02x}");
         text
     })
 }

@@ -91,6 +91,20 @@ pub(crate) struct Library {
     pub(crate) sha256: String,
     pub(crate) folder: String,
     pub(crate) file: String,
+    /// Files that the guest wants beside the archive, in an archive inside it.
+    pub(crate) data: Option<Data>,
+}
+
+/// A zip archive inside the library, given to the guest as files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data {
+    /// The archive's name in the library.
+    pub(crate) archive: String,
+    /// Where its files lie in the sandbox, below the library's mount.
+    pub(crate) folder: String,
+    /// The directory that the guest looks for them in, which may be below what is a file.
+    pub(crate) name: String,
 }
 
 impl Lock {

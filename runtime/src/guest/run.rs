@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sandglass_snapshots::{FsError, Transaction};
+use sandglass_snapshots::{FsError, StoreError, Transaction};
 use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
 
 use super::lock::Entry;
@@ -41,8 +41,10 @@ pub struct Guest {
     prelude: Option<String>,
     preopens: Vec<Vec<u8>>,
     env: BTreeMap<String, String>,
-    library_folder: String,
+    library_at: Vec<u8>,
     library: Arc<Library>,
+    /// A directory of the library, and the name that the guest knows it by.
+    data: Option<(String, String)>,
 }
 
 /// What to run.
@@ -105,6 +107,9 @@ pub struct Run {
     pub transaction: Option<Transaction>,
 }
 
+/// Names and values of environment variables.
+type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The linker of all guests.
 pub(super) type GuestLinker = Linker<Context>;
 
@@ -161,9 +166,10 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
-        library: Bytes,
+        library: &Bytes,
     ) -> Result<Self, GuestError> {
         let instance = linker.instantiate_pre(module).map_err(|error| GuestError::engine(&error))?;
+        let (library_at, library) = super::library::lay_out(&entry.library, library)?;
         Ok(Self {
             name: entry.name.clone(),
             hash,
@@ -173,8 +179,9 @@ impl Guest {
             prelude: entry.prelude.clone(),
             preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
             env: entry.env.clone(),
-            library_folder: entry.library.folder.clone(),
-            library: Arc::new(Library::new([(entry.library.file.as_str(), library)])),
+            library_at,
+            library: Arc::new(library),
+            data: entry.library.data.as_ref().map(|data| (data.folder.clone(), data.name.clone())),
         })
     }
 
@@ -193,7 +200,7 @@ impl Guest {
     /// Returns what the guest needs mounted: its standard library.
     #[must_use]
     pub fn mounts(&self) -> Vec<Mount> {
-        vec![Mount::Library { at: self.library_folder.clone().into_bytes(), library: self.library.clone() }]
+        vec![Mount::Library { at: self.library_at.clone(), library: self.library.clone() }]
     }
 
     /// Runs one program to its end in a fresh instance, over the files of `transaction` with `mounts` over them.
@@ -230,7 +237,10 @@ impl Guest {
             clock,
             entropy,
         };
-        let wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
+        let mut wasi = Wasi::new(vfs, options).map_err(|error| files(&error))?;
+        if let Some((folder, name)) = &self.data {
+            wasi.open_from_start(folder.as_bytes(), name.as_bytes()).map_err(|error| files(&error))?;
+        }
         let limiter = Limiter { memory_bytes_max: limits.memory_bytes, memory_peak_bytes: 0 };
         let mut store = Store::new(self.instance.module().engine(), Context { wasi, limiter });
         store.limiter(|context| &mut context.limiter);
@@ -265,7 +275,7 @@ impl Guest {
 
     fn arguments(&self, invocation: &Invocation) -> Result<Vec<Vec<u8>>, GuestError> {
         let mut args = vec![self.argv0.clone()];
-        if let Some(prelude) = self.prelude.as_ref().filter(|_| invocation.cwd != "/") {
+        if let Some(prelude) = &self.prelude {
             args.extend(["-c".to_owned(), prelude.clone()]);
         }
         match &invocation.program {
@@ -284,7 +294,7 @@ impl Guest {
         Ok(args.into_iter().map(String::into_bytes).collect())
     }
 
-    fn environment(&self, invocation: &Invocation) -> Result<Vec<(Vec<u8>, Vec<u8>)>, GuestError> {
+    fn environment(&self, invocation: &Invocation) -> Result<Variables, GuestError> {
         let mut env: BTreeMap<&str, &str> = ENVIRONMENT.into_iter().collect();
         env.extend(self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         env.extend(invocation.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -316,8 +326,8 @@ fn ending(error: &wasmtime::Error, limits: &RunLimits) -> Result<End, GuestError
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
         return Ok(End::LimitExceeded(*limit));
     }
-    if let Some(fault) = error.downcast_ref::<FsError>() {
-        return Err(files(fault));
+    if let Some(fault) = error.downcast_ref::<StoreError>() {
+        return Err(GuestError::Files { message: fault.to_string() });
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Ok(End::LimitExceeded(LimitExceeded { limit: Limit::Cpu, allowed: limits.fuel })),

@@ -204,7 +204,7 @@ impl Transaction {
         self.put_entry(to, Entry::new(name, record), now)
     }
 
-    /// Returns at most `limit` entries from `cookie` on; 0 starts. `.` and `..` are not among them.
+    /// Returns about `limit` entries from `cookie` on; 0 starts. `.` and `..` are not among them.
     ///
     /// The order is that of the names' hashes, so a cookie stays good while entries come and go.
     ///
@@ -217,11 +217,18 @@ impl Transaction {
         limit: usize,
     ) -> Result<Vec<DirectoryEntry>, FsError> {
         let from = cookie.min(1 << POSITION_BITS);
-        // Entries of one position can't be told apart by a cookie, so they are given together: one more tells where to stop.
         let page = self.entries(directory)?.page(from, limit.min(PAGE_MAX), &self.nodes)?;
-        let entries = page.into_iter().map(|entry| {
+        // A cookie can't tell names of one position apart (whoever looks for such names finds some): all of them are given
+        // together, and only the last leads past them, so that none is missed.
+        let mut nexts: Vec<u64> = page.iter().map(|entry| position(&entry.hash)).collect();
+        for index in 0..nexts.len() {
+            if nexts.get(index + 1) != Some(&nexts[index]) {
+                nexts[index] += 1;
+            }
+        }
+        let entries = page.into_iter().zip(nexts).map(|(entry, cookie)| {
             let (inode, kind) = (entry.record.inode, entry.record.kind());
-            DirectoryEntry { name: entry.name, inode, kind, cookie: position(&entry.hash) + 1 }
+            DirectoryEntry { name: entry.name, inode, kind, cookie }
         });
         Ok(entries.collect())
     }

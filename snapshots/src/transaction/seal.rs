@@ -25,12 +25,13 @@ impl Transaction {
     pub fn seal_in_place(&mut self) -> Result<Sealed, StoreError> {
         let unchanged = self.base.filter(|_| self.dirty.is_empty());
         if let Some(state) = unchanged {
-            return Ok(Sealed { state, changed: false, usage: self.usage, nodes: NodeBatch::new() });
+            return Ok(Sealed { state, changed: false, usage: self.usage_of_names(), nodes: NodeBatch::new() });
         }
         let mut batch = NodeBatch::new();
         for inode in self.deepest_first() {
             self.seal_inode(inode, &mut batch).map_err(into_store_error)?;
         }
+        let usage = self.usage_of_names();
         let Some(root) = self.live.get_mut(&Inode::ROOT).map(std::sync::Arc::make_mut) else {
             return Err(no_root());
         };
@@ -41,7 +42,7 @@ impl Transaction {
             root_modified: root.modified.0,
             links: self.links.seal(&mut batch),
             next_inode: self.next_inode,
-            usage: self.usage,
+            usage,
             guests: self.guests.to_vec(),
             sessions: self.sessions.to_vec(),
         };
@@ -49,7 +50,7 @@ impl Transaction {
         let changed = self.base != Some(id);
         self.base = Some(id);
         self.dirty.clear();
-        Ok(Sealed { state: id, changed, usage: self.usage, nodes: batch })
+        Ok(Sealed { state: id, changed, usage, nodes: batch })
     }
 
     /// Returns the changed inodes and all directories above them, the deepest first; the root is left out.

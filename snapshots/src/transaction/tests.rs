@@ -417,6 +417,7 @@ fn an_open_file_outlives_its_name() {
     assert_eq!(transaction.read(file, 0, &mut bytes).unwrap(), 8);
     let mut reopened = open(&store, store.keep(transaction.clone().seal().unwrap()));
     assert!(matches!(reopened.lookup(Inode::ROOT, b"x"), Err(FsError::NotFound)));
+    assert_eq!(reopened.usage(), before, "a file without a name is no part of a state");
     transaction.release(file);
     assert!(matches!(transaction.attributes(file), Err(FsError::NotFound)));
     assert_eq!(transaction.usage(), before);

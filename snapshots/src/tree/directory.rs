@@ -34,7 +34,9 @@ pub(crate) fn name_hash(name: &[u8]) -> Hash {
 /// Returns the child of a branch at `level` that a hash leads to.
 fn slot(hash: &Hash, level: usize) -> usize {
     let bit = level * BITS;
-    let window = u16::from_be_bytes([hash[bit / 8], *hash.get(bit / 8 + 1).unwrap_or(&0)]);
+    // Past the last bit all is one child: only a damaged or hostile tree is so deep.
+    let byte = |index: usize| hash.get(index).copied().unwrap_or_default();
+    let window = u16::from_be_bytes([byte(bit / 8), byte(bit / 8 + 1)]);
     usize::from(window >> (16 - BITS - bit % 8)) & 31
 }
 
@@ -158,7 +160,7 @@ impl Directory {
         Ok(removed)
     }
 
-    /// Returns up to `limit` entries whose position is `from` or later, in order.
+    /// Returns `limit` entries whose position is `from` or later, in order; more only where several share the last position.
     pub(crate) fn page(&self, from: u64, limit: usize, nodes: &Nodes<'_>) -> Result<Vec<Entry>, StoreError> {
         let mut found = Vec::new();
         // A node with its level; the next to be looked at is last.
@@ -168,9 +170,12 @@ impl Directory {
             match node.decoded(nodes)? {
                 Decoded::Leaf(entries) => {
                     let start = entries.partition_point(|entry| position(&entry.hash) < from);
-                    found.extend(entries[start..].iter().take(limit - found.len()).cloned());
-                    if found.len() == limit {
-                        break;
+                    for entry in &entries[start..] {
+                        let last = found.last().map(|last: &Entry| position(&last.hash));
+                        if found.len() >= limit && last != Some(position(&entry.hash)) {
+                            return Ok(found);
+                        }
+                        found.push(entry.clone());
                     }
                 }
                 Decoded::Branch(branch) => {
