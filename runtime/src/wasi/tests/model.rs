@@ -207,7 +207,8 @@ impl Model {
             _ => {}
         }
         let inside = format!("{from}/");
-        let moved: Vec<String> = self.nodes.keys().filter(|name| *name == from || name.starts_with(&inside)).cloned().collect();
+        let moved: Vec<String> =
+            self.nodes.keys().filter(|name| *name == from || name.starts_with(&inside)).cloned().collect();
         for name in moved {
             let node = self.nodes.remove(&name).unwrap();
             self.nodes.insert(format!("{to}{}", &name[from.len()..]), node);
