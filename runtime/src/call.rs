@@ -115,7 +115,7 @@ fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
         let live = Arc::clone(&prepared.live);
         world.counts.running.fetch_add(1, Ordering::SeqCst);
         live.start();
-        let ended = catch_unwind(AssertUnwindSafe(|| run(prepared, turn.as_ref())));
+        let ended = catch_unwind(AssertUnwindSafe(|| run(&prepared, turn.as_ref())));
         let outcome = ended.unwrap_or_else(|_| Err(Error::internal("the call met a fault of the service")));
         // The turn passes on before anyone hears of the end, so that who hears of it finds the sandbox free.
         drop(turn);
@@ -128,7 +128,7 @@ fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
     }));
 }
 
-fn run(call: Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
+fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let sandbox = &call.sandbox;
     let world = sandbox.world();
     let started = Instant::now();
@@ -136,11 +136,11 @@ fn run(call: Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let head = sandbox.head()?; // This is the checkpoint: states are immutable.
     let guest = guest_for(world, &call.tool, head.state)?;
     let transaction = world.store.begin(head.state, sandbox.quota())?;
-    let mut outcome = run_guest(&call, &guest, transaction)?;
+    let mut outcome = run_guest(call, &guest, transaction)?;
     let wall = started.elapsed();
     let sealed = outcome.transaction.take().map(Transaction::seal).transpose()?;
     let (after, nodes) = sealed.map_or_else(|| (head.state, NodeBatch::new()), |sealed| (sealed.state, sealed.nodes));
-    let mut ended = described(&call, &outcome, &head, after, wall, time);
+    let mut ended = described(call, &outcome, &head, after, wall, time);
     ended.guest = Some(guest.name().to_owned());
     match turn {
         None => {

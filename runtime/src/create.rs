@@ -180,7 +180,7 @@ fn bring_in(
         return Err(Error::invalid("no_such_directory", format!("`{shown}` is not a directory of the host"))
             .hinted("give an absolute path to a directory that the service can read"));
     }
-    let options = ImportOptions { threads: host.world.settings.import_threads, ..ImportOptions::default() };
+    let options = ImportOptions { threads: host.world.settings.import_threads };
     let imported = import_directory(&host.world.store, from, &options, progress)?;
     for (path, reason) in &imported.skipped {
         tracing::warn!(path = %path.display(), reason = %reason, "not imported");

@@ -28,7 +28,7 @@ pub(crate) struct Serve {
     /// Another name under which requests may reach it (name or name:port). May be repeated.
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// A web page's origin that may call it, such as https://console.example. May be repeated.
+    /// A web page's origin that may call it, such as `https://console.example`. May be repeated.
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     /// Listen where others can reach it, without encryption.
@@ -37,7 +37,7 @@ pub(crate) struct Serve {
     /// What an answer promises.
     #[arg(long, value_name = "MODE", default_value = "disk")]
     durability: Durability,
-    /// Most calls that run at once; as many as there are processors when absent.
+    /// Most calls that run at once; 64 when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     calls: Option<u16>,
     /// Most calls that wait for one sandbox.
