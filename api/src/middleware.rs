@@ -125,11 +125,12 @@ async fn observe(State(service): State<Service>, id: RequestId, request: Request
     service.metrics.answered(&method, &route, status, took);
     span.in_scope(|| {
         let code = response.extensions().get::<Failure>().map(Failure::code);
-        tracing::info!(http.status = status.as_u16(), code, took_ms = took.as_secs_f64() * 1e3, "answered");
+        tracing::debug!(http.status = status.as_u16(), code, took_ms = took.as_secs_f64() * 1e3, "answered");
     });
     response
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives it away")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let what = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Failure::internal(format!("a handler panicked: {}", what.unwrap_or("with no text"))).into_response()

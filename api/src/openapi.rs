@@ -47,6 +47,7 @@ pub fn document() -> Value {
     });
     document["components"]["responses"] = responses();
     add_policy(&mut document);
+    add_alternatives(&mut document);
     let policy = "/paths/~1v1~1sandboxes~1{sandbox}~1policy/get/responses/200/content/application~1json/schema";
     if let Some(schema) = document.pointer_mut(policy) {
         *schema = json!({ "$ref": "#/components/schemas/Policy" });
@@ -119,6 +120,15 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     for (name, status, _) in shared {
         operation["responses"][*status] = json!({ "$ref": format!("#/components/responses/{name}") });
     }
+    // A body whose every field may be left out may be left out itself.
+    let body = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+    let optional = ["CreateSandbox", "Fork", "Steps"];
+    if body.and_then(|body| body.rsplit('/').next()).is_some_and(|name| optional.contains(&name)) {
+        operation["requestBody"]["required"] = json!(false);
+    }
+    if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
+        parameters.iter_mut().for_each(|parameter| add_pattern(method, parameter));
+    }
     // Handlers are named for what they do within their resource: `calls_list`, `sandboxes_fork`.
     if let (Some(tag), Some(name)) = (operation["tags"][0].as_str(), operation["operationId"].as_str()) {
         operation["operationId"] = json!(format!("{tag}_{name}"));
@@ -130,11 +140,32 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             "description": "Makes a repetition of this request harmless: it gets the answer of the first. Kept for 24 hours.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }
         });
-        match operation["parameters"].as_array_mut() {
+        match operation.get_mut("parameters").and_then(Value::as_array_mut) {
             Some(parameters) => parameters.push(key),
             None => operation["parameters"] = json!([key]),
         }
     }
+}
+
+/// Says how the headers of conditions are written.
+fn add_pattern(method: &str, parameter: &mut Value) {
+    const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
+    const TAG: &str = r#"^(\*|(W/)?"[!#-~]*")$"#;
+    let pattern = match (parameter["name"].as_str(), method) {
+        (Some("If-None-Match"), "put") => r"^\*$",
+        (Some("If-Match"), "put" | "delete") => TAG,
+        (Some("If-Match" | "If-None-Match"), _) => TAGS,
+        _ => return,
+    };
+    parameter["schema"] = json!({ "type": "string", "pattern": pattern });
+}
+
+/// Says what a derived schema can't: which fields go together.
+fn add_alternatives(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    let one_of = ["state", "checkpoint", "seq"].map(|name| json!({ "required": [name] }));
+    schemas["Restore"]["oneOf"] = json!(one_of);
+    schemas["Fork"]["not"] = json!({ "required": ["name", "count"] });
 }
 
 /// Takes in the schema of policy documents, which another crate makes.
@@ -207,6 +238,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{place}");
                 assert!(operation["responses"]["default"].is_object(), "{place}");
                 assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{place}");
+                assert!(operation.get("parameters").is_none_or(Value::is_array), "{place}");
                 let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
                 let named = |name: &str| parameters.iter().any(|one| one["in"] == "path" && one["name"] == name);
                 for name in path.split('{').skip(1).map(|rest| &rest[..rest.find('}').unwrap()]) {

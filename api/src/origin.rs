@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::http::problem::{Failure, Kind};
 
@@ -77,7 +77,7 @@ impl Origins {
             }
         }
         // Browsers leave Origin out of simple GETs, but say that another site asked.
-        match headers.get(FETCH_SITE).map(|site| site.as_bytes()) {
+        match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
             None | Some(b"same-origin" | b"none") => Ok(()),
             Some(_) => {
                 Err(Failure::new(Kind::Forbidden, "bad_origin", "pages of other sites may not call the service"))
@@ -93,7 +93,6 @@ fn known(names: &HashSet<String>, text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
     fn checked(headers: &[(&'static str, &str)]) -> Result<(), &'static str> {

@@ -197,7 +197,7 @@ impl Server {
             if printed.contains(text) {
                 return;
             }
-            assert_eq!(event.name == "result", false, "the call ended without printing `{text}`: {}", event.data);
+            assert!(event.name != "result", "the call ended without printing `{text}`: {}", event.data);
         }
         panic!("the stream ended before `{text}`");
     }

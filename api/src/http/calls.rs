@@ -43,7 +43,6 @@ pub(crate) enum Found {
         (status = 200, description = "It has ended, well or not: `status` tells.", content(
             (types::Call = "application/json"), (String = "text/event-stream"))),
         (status = 202, description = "It goes on; `Location` says where to look.", body = types::PendingCall)))]
-#[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
 pub(crate) async fn create(
     State(service): State<Service>,
     caller: Caller,
@@ -350,16 +349,18 @@ pub(crate) async fn cancel(
 mod tests {
     use super::*;
 
-    fn header(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn header(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|value| drop(headers.append(name.clone(), HeaderValue::from_static(value))));
+        for value in values {
+            headers.append(name, HeaderValue::from_static(value));
+        }
         headers
     }
 
     #[test]
     fn preferences_are_read_leniently() {
         let of = |values: &[&'static str]| {
-            let preference = Preference::of(&header(PREFER, values));
+            let preference = Preference::of(&header(&PREFER, values));
             (preference.asynchronous, preference.wait.as_secs())
         };
         assert_eq!(of(&[]), (false, 0));
@@ -379,7 +380,7 @@ mod tests {
             (&["text/*"], false),
             (&[], false),
         ] {
-            assert_eq!(accepts_events(&header(ACCEPT, values)), expected, "{values:?}");
+            assert_eq!(accepts_events(&header(&ACCEPT, values)), expected, "{values:?}");
         }
     }
 }

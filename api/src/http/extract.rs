@@ -7,7 +7,8 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Failure, Kind};
@@ -16,6 +17,8 @@ use super::problem::{Failure, Kind};
 pub(crate) const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest body of all: one file.
 pub(crate) const FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How much of a body that is too large is still taken, so that its sender gets to read why it was refused.
+const PASSED_OVER_MAX: usize = 64 * 1024 * 1024;
 /// How long a body may take: without it a client that sends a byte a minute would hold its connection for ever.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -96,33 +99,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 /// Collects a body of at most `limit` bytes.
 pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
-    let collected = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, limit))
-        .await
-        .map_err(|_| Failure::new(Kind::Slow, "body_too_slow", "the body of the request did not come in time"))?;
-    collected.map_err(|error| {
-        if is_too_long(&error) {
-            too_large(limit)
+    let collected = tokio::time::timeout(BODY_TIME_MAX, collect(body, limit)).await;
+    collected.map_err(|_| Failure::new(Kind::Slow, "body_too_slow", "the body of the request did not come in time"))?
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Bytes, Failure> {
+    let mut pieces = body.into_data_stream();
+    let mut collected = BytesMut::new();
+    let mut passed = 0usize;
+    while let Some(piece) = pieces.next().await {
+        let piece =
+            piece.map_err(|_| Failure::malformed("incomplete_body", "the body of the request ended before its end"))?;
+        passed = passed.saturating_add(piece.len());
+        if passed <= limit {
+            collected.extend_from_slice(&piece);
+        } else if passed > limit.saturating_add(PASSED_OVER_MAX) {
+            break;
         } else {
-            Failure::malformed("incomplete_body", "the body of the request ended before its end")
+            // Taken and thrown away: many clients send all of a body before they look for an answer.
+            collected = BytesMut::new();
         }
-    })
+    }
+    if passed > limit { Err(too_large(limit)) } else { Ok(collected.freeze()) }
 }
 
 /// The failure of a body over `limit` bytes.
 pub(crate) fn too_large(limit: usize) -> Failure {
     Failure::new(Kind::TooLarge, "body_too_large", format!("the body is larger than {limit} bytes"))
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        // The type is of a crate that axum does not re-export; its text is all that can be asked.
-        if error.to_string() == "length limit exceeded" {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn expect_json(headers: &HeaderMap) -> Result<(), Failure> {

@@ -33,11 +33,13 @@ const PIECE_BYTES: u64 = 1024 * 1024;
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReadQuery {
     /// A state; the head when absent.
+    #[param(pattern = "^[0-9a-f]{64}$")]
     state: Option<String>,
     /// Of a directory: at most this many entries.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Of a directory: the `next_cursor` of the page before.
+    #[param(pattern = "^AQ[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
@@ -298,7 +300,7 @@ fn write_options(query: &WriteQuery, headers: &HeaderMap) -> Result<WriteOptions
             Some(octal(text).ok_or_else(|| Failure::malformed("invalid_query", "mode is octal, such as 0644"))?)
         }
     };
-    let if_match = Tags::of(headers, &IF_MATCH)?.map(|tags| tags.only()).transpose()?;
+    let if_match = Tags::of(headers, &IF_MATCH)?.map(Tags::only).transpose()?;
     let if_none_match_any = match Tags::of(headers, &IF_NONE_MATCH)? {
         None => false,
         Some(Tags::Any) => true,
@@ -333,7 +335,7 @@ pub(crate) async fn remove(
     Query(query): Query<RemoveQuery>,
     headers: HeaderMap,
 ) -> Result<Answer<types::Moved>, Failure> {
-    let if_match = Tags::of(&headers, &IF_MATCH)?.map(|tags| tags.only()).transpose()?;
+    let if_match = Tags::of(&headers, &IF_MATCH)?.map(Tags::only).transpose()?;
     let path = absolute(&path);
     let moved = service
         .change_in(sandbox, move |sandbox| sandbox.remove(&path, query.recursive, if_match.as_deref(), caller.name()))

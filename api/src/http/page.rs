@@ -23,6 +23,7 @@ pub(crate) struct PageQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// The `next_cursor` of the page before; the first page when absent.
+    #[param(pattern = "^AQ[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 

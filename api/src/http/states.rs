@@ -30,6 +30,7 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 #[into_params(parameter_in = Query)]
 pub(crate) struct ExportQuery {
     /// Only this path of the sandbox and what is below it.
+    #[param(pattern = "^/")]
     path: Option<String>,
 }
 

@@ -56,7 +56,7 @@ pub struct Problem {
 pub struct CreateSandbox {
     /// A unique name; made up when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(nullable = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     pub name: Option<String>,
     /// Its policy; the service's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +64,7 @@ pub struct CreateSandbox {
     pub policy: Option<Policy>,
     /// What it holds at first; an empty `/workspace` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub from: Option<CreateFrom>,
 }
 
@@ -165,7 +166,7 @@ pub struct Page<T> {
 pub struct Steps {
     /// How many; 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
     pub steps: Option<u32>,
 }
 
@@ -176,16 +177,19 @@ pub struct Steps {
 pub struct Restore {
     /// A state of this sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, pattern = "^[0-9a-f]{64}$")]
     pub state: Option<String>,
     /// A named checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub checkpoint: Option<String>,
     /// The state after the operation with this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub seq: Option<u64>,
     /// Only these paths; everything when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_items = 1, max_items = 1000)]
+    #[schema(nullable = false, min_items = 1, max_items = 1000)]
     pub paths: Option<Vec<String>>,
 }
 
@@ -195,14 +199,15 @@ pub struct Restore {
 pub struct Fork {
     /// The state to start from; the head when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, pattern = "^[0-9a-f]{64}$")]
     pub state: Option<String>,
     /// The name of the one fork; made up when absent. Not together with `count`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
+    #[schema(nullable = false, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     pub name: Option<String>,
     /// Make this many; the answer is then `{sandboxes: [...]}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 1000)]
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
     pub count: Option<u32>,
 }
 

@@ -19,13 +19,15 @@ pub struct CreateCall {
     pub arguments: Value,
     /// The session to run in; a fresh interpreter when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub session: Option<String>,
     /// A wall limit in milliseconds, shorter than the policy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(nullable = false, minimum = 1)]
     pub timeout_ms: Option<u64>,
     /// Standard input, when `arguments` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub stdin: Option<String>,
     /// Run on a fork that is thrown away: the answer tells what would have happened.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
