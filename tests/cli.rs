@@ -1,10 +1,12 @@
 //! The command line as a user meets it: the real binary against a real service.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Server, User};
 
@@ -265,6 +267,40 @@ fn hostile_names_do_nothing_to_a_terminal() {
     }
     let listed = user.run(words("files cli-hostile ls")).ok();
     assert!(listed.contains("\\x1b]0;owned\\x07 \\u{202e}gpj.exe \\u{9b}2J"), "{listed}");
+}
+
+#[test]
+fn an_interrupt_cancels_the_call() {
+    let user = User::of(Server::shared());
+    user.run(words("create cli-interrupt")).ok();
+    let code = "print('on', flush=True)\nopen('x', 'w').write('x')\nwhile True: pass";
+    let mut child =
+        user.command(python("cli-interrupt", code)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut started = [0; 3];
+    child.stdout.as_mut().unwrap().read_exact(&mut started).unwrap();
+    assert_eq!(&started, b"on\n");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cancelled"), "{output:?}");
+    let log = user.run(words("log cli-interrupt --json")).json(0);
+    assert_eq!((&log["items"][0]["call"]["status"], &log["items"][0]["changed"]), (&"cancelled".into(), &false.into()));
+}
+
+#[test]
+fn what_happens_is_followed() {
+    let user = User::of(Server::shared());
+    user.run(words("create cli-follow")).ok();
+    let mut child = user.command(words("log cli-follow --follow --json")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| {
+        serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap()["kind"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(lines.next().as_deref(), Some("create"));
+    user.run_with(words("files cli-follow put x"), b"x").ok();
+    user.run(words("undo cli-follow")).ok();
+    user.run(words("rm cli-follow --yes")).ok();
+    assert_eq!(lines.collect::<Vec<_>>(), ["write", "undo", "delete"], "it ends with the sandbox");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -161,7 +161,13 @@ impl Console {
         if matches!(failure, Failure::BrokenPipe) {
             return;
         }
-        let text = if self.json { terminal::json(&failure.json().to_string()) } else { failure.text() };
+        let text = if self.json {
+            terminal::json(&failure.json().to_string())
+        } else {
+            let text = failure.text();
+            let rest = text.strip_prefix("error").unwrap_or(&text);
+            format!("{}{rest}", self.paint_note(Look::Bad, "error"))
+        };
         let _unheard = writeln!(io::stderr().lock(), "{text}");
     }
 

@@ -1,7 +1,7 @@
 //! `sandglass create`: a new sandbox.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sandglass_policy::Policy;
@@ -49,7 +49,7 @@ impl Create {
         });
         let policy = policy.transpose()?;
         let from = match (self.from, self.from_sandbox, self.from_state) {
-            (Some(directory), ..) => Some(CreateFrom::Directory(absolute(directory)?)),
+            (Some(directory), ..) => Some(CreateFrom::Directory(absolute(&directory)?)),
             (_, Some(sandbox), _) => Some(CreateFrom::Sandbox(sandbox)),
             (.., Some(state)) => Some(CreateFrom::State(state)),
             _ => None,
@@ -68,9 +68,9 @@ impl Create {
     }
 }
 
-fn absolute(directory: PathBuf) -> Result<String, Failure> {
+fn absolute(directory: &Path) -> Result<String, Failure> {
     let shown = directory.display().to_string();
-    let path = fs::canonicalize(&directory).map_err(|error| Failure::file(&directory, &error))?;
+    let path = fs::canonicalize(directory).map_err(|error| Failure::file(directory, &error))?;
     if !path.is_dir() {
         return Err(Failure::new(format!("{shown} is not a directory")));
     }

@@ -29,7 +29,7 @@ except ImportError:
 if pandas and files:
     frame = pandas.DataFrame(files, columns=["path", "kind", "bytes", "lines"])
     kinds = frame.groupby("kind").agg(files=("path", "count"), bytes=("bytes", "sum"), lines=("lines", "sum"))
-    print(kinds.sort_values("bytes", ascending=False).head(6).to_string())
+    print(kinds.sort_values("bytes", ascending=False).head(6).reset_index().to_string(index=False))
     print(f"by pandas {pandas.__version__}")
 else:
     kinds = {}

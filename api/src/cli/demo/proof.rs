@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of states and hashes of the store: it looks at names, bytes, modes, times and links, as `tar` would.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -56,7 +57,7 @@ impl Listing {
             let Some(path) = below(&entry.path_bytes(), root) else { continue };
             let modified = modified(&mut entry)?;
             let mode = entry.header().mode()? & 0o7777;
-            let target = entry.link_name_bytes().map(|name| name.into_owned());
+            let target = entry.link_name_bytes().map(Cow::into_owned);
             let kind = match entry.header().entry_type() {
                 tar::EntryType::Directory => Kind::Directory,
                 tar::EntryType::Symlink => Kind::Link { target: target.unwrap_or_default() },

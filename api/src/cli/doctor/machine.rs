@@ -42,10 +42,14 @@ pub(super) fn memory() -> Check {
         return Check::warn("memory", "not known", "/proc/meminfo can't be read");
     };
     let found = format!("{} of {} available", size::bytes(available), size::bytes(total));
-    match available {
-        ..MEMORY_LEAST => Check::fail("memory", found, "a Python call needs 64 MiB and more; end other programs"),
-        ..MEMORY_WANTED => Check::warn("memory", found, "few calls can run at once; compiling python-data needs 2 GiB"),
-        _ => Check::ok("memory", found),
+    match () {
+        () if available < MEMORY_LEAST => {
+            Check::fail("memory", found, "a Python call needs 64 MiB and more; end other programs")
+        }
+        () if available < MEMORY_WANTED => {
+            Check::warn("memory", found, "few calls can run at once; compiling python-data needs 2 GiB")
+        }
+        () => Check::ok("memory", found),
     }
 }
 
@@ -68,10 +72,10 @@ pub(super) fn disk(data: &Path) -> Check {
     };
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     let text = format!("{} free for {}", size::bytes(free), data.display());
-    match free {
-        ..DISK_LEAST => Check::fail("disk", text, "free space, or choose another place with --data DIR"),
-        ..DISK_WANTED => Check::warn("disk", text, "python-data takes 1 GiB installed and compiled"),
-        _ => Check::ok("disk", text),
+    match () {
+        () if free < DISK_LEAST => Check::fail("disk", text, "free space, or choose another place with --data DIR"),
+        () if free < DISK_WANTED => Check::warn("disk", text, "python-data takes 1 GiB installed and compiled"),
+        () => Check::ok("disk", text),
     }
 }
 
