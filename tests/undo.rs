@@ -26,7 +26,7 @@ fn exported(server: &Server, state: &str) -> Listing {
             header.entry_type().as_byte(),
             header.mode().unwrap(),
             header.mtime().unwrap(),
-            entry.link_name_bytes().map(|name| name.into_owned()),
+            entry.link_name_bytes().map(std::borrow::Cow::into_owned),
             blake3::hash(&bytes),
         );
         let known = listing.insert(entry.path_bytes().into_owned(), facts);
