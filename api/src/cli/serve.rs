@@ -28,7 +28,7 @@ pub(crate) struct Serve {
     /// Another name under which requests may reach it (name or name:port). May be repeated.
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// A web page's origin that may call it, such as https://console.example. May be repeated.
+    /// A web page's origin that may call it, such as `https://console.example`. May be repeated.
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     /// Listen where others can reach it, without encryption.
@@ -90,7 +90,7 @@ impl Serve {
         let format = if self.log_format == Lines::Json { LogFormat::Json } else { LogFormat::Text };
         log_to_stderr(filter, format).map_err(|error| Failure::new(format!("--log {filter}: {error}")).exiting(2))?;
         let start_line = if console.json { StartLine::Json } else { StartLine::Text };
-        server::serve(&settings, start_line).map_err(|error| Failure::new(error.to_string()))?;
+        server::serve(&settings, start_line)?;
         Ok(exit::OK)
     }
 }
