@@ -128,7 +128,11 @@ except OSError as error: print(error.errno in (errno.ENAMETOOLONG, 37), deep > 1
 "#;
     server.post("/v1/sandboxes", &json!({ "name": "names" })).ok(201);
     let call = server.call("names", code);
-    assert_eq!((call["status"].as_str(), call["stdout"].as_str()), (Some("ok"), Some("True\nTrue\nTrue True\n")), "{call}");
+    assert_eq!(
+        (call["status"].as_str(), call["stdout"].as_str()),
+        (Some("ok"), Some("True\nTrue\nTrue True\n")),
+        "{call}"
+    );
 }
 
 #[test]
@@ -138,7 +142,8 @@ fn a_thousand_levels_deep_come_and_go() {
     let down = "import os\np = '/workspace'\nfor i in range(1000):\n    p += '/d'\n    os.mkdir(p)\nprint(len(p))";
     let call = server.call("deep", down);
     assert_eq!(call["status"], "ok", "{call}");
-    let call = server.call("deep", "import shutil; shutil.rmtree('/workspace/d'); import os; print(os.listdir('/workspace'))");
+    let call =
+        server.call("deep", "import shutil; shutil.rmtree('/workspace/d'); import os; print(os.listdir('/workspace'))");
     assert_eq!(call["stdout"], "[]\n", "{call}");
     let undone = server.post("/v1/sandboxes/deep/undo", &json!({})).ok(200);
     assert_eq!(undone["changes"]["added"], 1000, "{undone}");

@@ -127,7 +127,10 @@ fn some_paths_come_back_alone() {
     let body = json!({ "state": first["after"], "paths": ["/workspace/a", "/workspace/d/e", "/workspace/new"] });
     let moved = server.post("/v1/sandboxes/paths/restore", &body).ok(200);
     assert_eq!(moved["operation"]["kind"], "restore");
-    let call = server.call("paths", "import os; print(open('a').read(), open('b').read(), open('d/e/f').read(), os.path.exists('new'))");
+    let call = server.call(
+        "paths",
+        "import os; print(open('a').read(), open('b').read(), open('d/e/f').read(), os.path.exists('new'))",
+    );
     assert_eq!(call["stdout"], "1 2 1 False\n", "{call}");
     let body = json!({ "state": first["after"], "paths": ["/workspace/neither"] });
     server.post("/v1/sandboxes/paths/restore", &body).problem(404, "no_such_file");
@@ -139,7 +142,8 @@ fn forks_go_their_own_ways() {
     server.post("/v1/sandboxes", &json!({ "name": "trunk" })).ok(201);
     server.call("trunk", "open('/workspace/shared', 'w').write('trunk')");
     let forks = server.post("/v1/sandboxes/trunk/fork", &json!({ "count": 8 })).ok(201);
-    let names: Vec<&str> = forks["sandboxes"].as_array().unwrap().iter().map(|fork| fork["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        forks["sandboxes"].as_array().unwrap().iter().map(|fork| fork["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 8);
     for (number, name) in names.iter().enumerate() {
         server.call(name, &format!("open('/workspace/shared', 'a').write(' {number}')"));
@@ -163,7 +167,11 @@ fn a_removed_home_of_57235_files_comes_back() {
         .collect();
     places.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
     for number in 0..FILES {
-        std::fs::write(places[number % DIRECTORIES].join(number.to_string()), format!("file {number}").repeat(number % 40)).unwrap();
+        std::fs::write(
+            places[number % DIRECTORIES].join(number.to_string()),
+            format!("file {number}").repeat(number % 40),
+        )
+        .unwrap();
     }
     let from = json!({ "name": "home", "from": { "directory": directory.path() } });
     let before = server.post("/v1/sandboxes", &from).ok(201)["state"].as_str().unwrap().to_owned();

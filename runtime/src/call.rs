@@ -11,6 +11,7 @@ use bytes::Bytes;
 use sandglass_snapshots::{
     CallRecord, Entry, EntryBody, Head, NodeBatch, Operation, OperationKind, StateId, Timestamp, Transaction, Usage,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
@@ -52,6 +53,12 @@ struct Outcome {
     transaction: Option<Transaction>,
 }
 
+/// What the log keeps of a call besides its record: when it started; the entry's own time is when it ended.
+#[derive(Deserialize, Serialize)]
+struct Started {
+    started_ns: i64,
+}
+
 /// Checks a call and queues it; see [`Sandbox::start`].
 pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Result<Arc<LiveCall>, Error> {
     let world = sandbox.world();
@@ -81,7 +88,12 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         actor: actor.to_owned(),
     };
     world.counts.live.fetch_add(1, Ordering::SeqCst);
-    let queued = if prepared.dry_run { spawn(prepared, None); Ok(()) } else { queue(prepared) };
+    let queued = if prepared.dry_run {
+        spawn(prepared, None);
+        Ok(())
+    } else {
+        queue(prepared)
+    };
     if let Err(refused) = queued {
         world.counts.live.fetch_sub(1, Ordering::SeqCst);
         sandbox.shared.forget(live.id());
@@ -103,7 +115,7 @@ fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
         let live = Arc::clone(&prepared.live);
         world.counts.running.fetch_add(1, Ordering::SeqCst);
         live.start();
-        let ended = catch_unwind(AssertUnwindSafe(|| run(prepared, turn.as_ref())));
+        let ended = catch_unwind(AssertUnwindSafe(|| run(&prepared, turn.as_ref())));
         let outcome = ended.unwrap_or_else(|_| Err(Error::internal("the call met a fault of the service")));
         // The turn passes on before anyone hears of the end, so that who hears of it finds the sandbox free.
         drop(turn);
@@ -116,7 +128,7 @@ fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
     }));
 }
 
-fn run(call: Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
+fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let sandbox = &call.sandbox;
     let world = sandbox.world();
     let started = Instant::now();
@@ -124,11 +136,11 @@ fn run(call: Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let head = sandbox.head()?; // This is the checkpoint: states are immutable.
     let guest = guest_for(world, &call.tool, head.state)?;
     let transaction = world.store.begin(head.state, sandbox.quota())?;
-    let mut outcome = run_guest(&call, &guest, transaction)?;
+    let mut outcome = run_guest(call, &guest, transaction)?;
     let wall = started.elapsed();
     let sealed = outcome.transaction.take().map(Transaction::seal).transpose()?;
     let (after, nodes) = sealed.map_or_else(|| (head.state, NodeBatch::new()), |sealed| (sealed.state, sealed.nodes));
-    let mut ended = described(&call, &outcome, &head, after, wall, time);
+    let mut ended = described(call, &outcome, &head, after, wall, time);
     ended.guest = Some(guest.name().to_owned());
     match turn {
         None => {
@@ -292,6 +304,7 @@ fn recorded(
         guest: Some(guest),
     };
     let mut operation = sandbox.operation(OperationKind::Call, head, call.after, &call.actor);
+    operation.detail = crate::sandbox::to_detail(&Started { started_ns: call.time.0 })?;
     operation.call = Some(record);
     Ok((operation, nodes))
 }
@@ -311,7 +324,11 @@ fn sandbox_summary_unsaved(
 }
 
 /// Returns the call that an entry records, its output cut to `output_bytes_max`, or nothing if it records none.
-pub(crate) fn from_entry(sandbox: &Sandbox, entry: &Entry, output_bytes_max: Option<usize>) -> Result<Option<Call>, Error> {
+pub(crate) fn from_entry(
+    sandbox: &Sandbox,
+    entry: &Entry,
+    output_bytes_max: Option<usize>,
+) -> Result<Option<Call>, Error> {
     let EntryBody::Operation(operation) = &entry.body else { return Ok(None) };
     let Some(record) = &operation.call else { return Ok(None) };
     let store = &sandbox.world().store;
@@ -347,7 +364,8 @@ pub(crate) fn from_entry(sandbox: &Sandbox, entry: &Entry, output_bytes_max: Opt
             output_bytes: record.usage.output_bytes,
         },
         undo: "full",
-        time: entry.time,
+        time: serde_json::from_slice(&operation.detail)
+            .map_or(entry.time, |Started { started_ns }| Timestamp(started_ns)),
         actor: operation.actor.clone(),
         guest: record.guest.map(|hash| sandbox.world().guests.name_of(&hash)),
         dry_run: false,

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use sandglass_policy::{Access, Policy};
 use sandglass_snapshots::{
-    Draft, EntryBody, FsError, ImportOptions, ImportProgress, Inode, NodeBatch, Operation, OperationKind, Quota, SandboxId,
-    StateId, Transaction, import_directory,
+    Draft, EntryBody, FsError, ImportOptions, ImportProgress, Inode, NodeBatch, Operation, OperationKind, Quota,
+    SandboxId, StateId, Transaction, import_directory,
 };
 
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Host, NameGuard};
 use crate::record::{CreateDetail, CreateRequest, ForkRequest, Source};
 use crate::sandbox::{Sandbox, to_detail};
 
@@ -79,27 +79,32 @@ pub(crate) fn fork(host: &Host, sandbox: &Sandbox, request: ForkRequest, actor: 
         let reserved = host.reserve(&name, id)?;
         planned.push((id, reserved, fork_of(host, sandbox, state, name)?));
     }
+    // One fork needs no thread of its own.
+    let make = |(id, reserved, first): (SandboxId, NameGuard<'_>, First)| {
+        let detail = first.detail.clone();
+        let time = append_first(host, id, first, actor)?;
+        Ok(host.register(reserved, id, detail, time))
+    };
+    if planned.len() == 1 {
+        return planned.into_iter().map(make).collect();
+    }
     let threads = planned.len().min(FORK_THREADS);
     let mut shares: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
     for (index, one) in planned.into_iter().enumerate() {
         shares[index % threads].push((index, one));
     }
     let made = std::thread::scope(|scope| {
-        let work = |share: Vec<_>| {
+        let make = &make;
+        let work = |share: Vec<(usize, _)>| {
             scope.spawn(move || {
-                share.into_iter().map(|(index, (id, reserved, first)): (usize, (SandboxId, _, First))| {
-                    let detail = first.detail.clone();
-                    let time = append_first(host, id, first, actor)?;
-                    Ok((index, host.register(reserved, id, detail, time)))
-                })
-                .collect::<Result<Vec<_>, Error>>()
+                let made = share.into_iter().map(|(index, one)| make(one).map(|sandbox| (index, sandbox)));
+                made.collect::<Result<Vec<_>, Error>>()
             })
         };
         let running: Vec<_> = shares.into_iter().map(work).collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("a fork panicked"))))
-            .collect::<Result<Vec<_>, Error>>()
+        let joined =
+            running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("a fork panicked"))));
+        joined.collect::<Result<Vec<_>, Error>>()
     });
     let mut made: Vec<_> = made?.into_iter().flatten().collect();
     made.sort_by_key(|(index, _)| *index);
@@ -175,7 +180,7 @@ fn bring_in(
         return Err(Error::invalid("no_such_directory", format!("`{shown}` is not a directory of the host"))
             .hinted("give an absolute path to a directory that the service can read"));
     }
-    let options = ImportOptions { threads: host.world.settings.import_threads, ..ImportOptions::default() };
+    let options = ImportOptions { threads: host.world.settings.import_threads };
     let imported = import_directory(&host.world.store, from, &options, progress)?;
     for (path, reason) in &imported.skipped {
         tracing::warn!(path = %path.display(), reason = %reason, "not imported");
@@ -229,4 +234,3 @@ fn checked_name(name: Option<String>, id: SandboxId) -> Result<String, Error> {
         "use 1 to {NAME_BYTES_MAX} lower-case letters, digits and hyphens, starting with a letter or digit"
     )))
 }
-

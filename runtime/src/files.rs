@@ -78,7 +78,8 @@ impl Sandbox {
         let (_, mut vfs) = self.look(state)?;
         let mut entries = vfs.list(path.as_bytes()).map_err(|error| at(path, error))?;
         entries.sort_by(|(left, _), (right, _)| left.name.cmp(&right.name));
-        let start = entries.partition_point(|(entry, _)| after.is_some_and(|after| &entry.name[..] <= after.as_bytes()));
+        let start =
+            entries.partition_point(|(entry, _)| after.is_some_and(|after| &entry.name[..] <= after.as_bytes()));
         let directory = path.trim_end_matches('/');
         let page = entries.into_iter().skip(start).take(limit);
         page.map(|(entry, attributes)| {
@@ -109,7 +110,9 @@ impl Sandbox {
         let length = end.saturating_sub(range.start);
         if length > FILE_BYTES_MAX {
             let message = format!("{length} bytes were asked for, and at most {FILE_BYTES_MAX} are given at once");
-            return Err(Error::new(ErrorKind::Limit, "too_large", message).hinted("ask for ranges, or export the state"));
+            return Err(
+                Error::new(ErrorKind::Limit, "too_large", message).hinted("ask for ranges, or export the state")
+            );
         }
         let bytes = vfs.read_range(path.as_bytes(), range.start, length).map_err(|error| at(path, error))?;
         Ok((info(&mut vfs, path, &attributes)?, bytes))

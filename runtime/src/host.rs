@@ -170,10 +170,15 @@ impl Host {
         for (id, _) in self.world.store.sandboxes() {
             let first = self.world.store.entries(id, 0, 1)?.into_iter().next();
             let Some((entry, EntryBody::Operation(operation))) = first.map(|entry| (entry.time, entry.body)) else {
-                return Err(Error::new(ErrorKind::Corrupt, "damaged", format!("the log of {id} has no first operation")));
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    "damaged",
+                    format!("the log of {id} has no first operation"),
+                ));
             };
             let detail = serde_json::from_slice(&operation.detail).map_err(|error| {
-                Error::new(ErrorKind::Corrupt, "damaged", format!("the first entry of {id} does not parse")).caused(error)
+                Error::new(ErrorKind::Corrupt, "damaged", format!("the first entry of {id} does not parse"))
+                    .caused(error)
             })?;
             let shared = Shared::new(id, detail, operation.policy_revision, entry, &self.world.settings);
             let mut registry = self.world.registry();
@@ -202,8 +207,14 @@ impl Host {
     /// The store can't be read.
     pub fn sandboxes(&self, after: Option<SandboxId>, limit: usize) -> Result<Vec<SandboxInfo>, Error> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let found: Vec<_> =
-            self.world.registry().by_id.range((from, std::ops::Bound::Unbounded)).take(limit).map(|(_, one)| Arc::clone(one)).collect();
+        let found: Vec<_> = self
+            .world
+            .registry()
+            .by_id
+            .range((from, std::ops::Bound::Unbounded))
+            .take(limit)
+            .map(|(_, one)| Arc::clone(one))
+            .collect();
         found.into_iter().map(|shared| self.handle(shared).info()).collect()
     }
 
@@ -312,7 +323,13 @@ impl Host {
         Ok(NameGuard { world: &self.world, name: name.to_owned(), kept: false })
     }
 
-    pub(crate) fn register(&self, mut name: NameGuard<'_>, id: SandboxId, detail: CreateDetail, time: Timestamp) -> Sandbox {
+    pub(crate) fn register(
+        &self,
+        mut name: NameGuard<'_>,
+        id: SandboxId,
+        detail: CreateDetail,
+        time: Timestamp,
+    ) -> Sandbox {
         let shared = Arc::new(Shared::new(id, detail, 1, time, &self.world.settings));
         self.world.registry().by_id.insert(id, Arc::clone(&shared));
         name.kept = true;
@@ -349,7 +366,8 @@ impl World {
     /// Refuses work once the service stops.
     pub(crate) fn running(&self) -> Result<(), Error> {
         if self.stopping.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Unavailable, "stopping", "the service is stopping").hinted("try again in a moment"));
+            return Err(Error::new(ErrorKind::Unavailable, "stopping", "the service is stopping")
+                .hinted("try again in a moment"));
         }
         Ok(())
     }

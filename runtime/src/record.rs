@@ -104,16 +104,8 @@ pub enum CallStatus {
 }
 
 impl CallStatus {
-    const ALL: [Self; 8] = [
-        Self::Ok,
-        Self::Error,
-        Self::Timeout,
-        Self::Limit,
-        Self::Trapped,
-        Self::Denied,
-        Self::Held,
-        Self::Cancelled,
-    ];
+    const ALL: [Self; 8] =
+        [Self::Ok, Self::Error, Self::Timeout, Self::Limit, Self::Trapped, Self::Denied, Self::Held, Self::Cancelled];
 
     /// Returns the word for it.
     #[must_use]

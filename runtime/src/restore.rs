@@ -23,7 +23,8 @@ impl Steps for LogReader<'_> {
 
     fn step(&mut self, seq: u64) -> Result<Option<Step>, Error> {
         const PAGE: usize = 32;
-        let known = |page: &[(u64, Option<Step>)]| page.iter().find(|(number, _)| *number == seq).map(|(_, step)| *step);
+        let known =
+            |page: &[(u64, Option<Step>)]| page.iter().find(|(number, _)| *number == seq).map(|(_, step)| *step);
         if let Some(step) = known(&self.page) {
             return Ok(step);
         }
@@ -58,7 +59,10 @@ pub(crate) fn redo(sandbox: &Sandbox, steps: u32, actor: &str) -> Result<Moved, 
 /// none happen.
 fn step_through(sandbox: &Sandbox, steps: u32, actor: &str, kind: OperationKind) -> Result<Moved, Error> {
     if steps == 0 || steps > STEPS_MAX {
-        return Err(Error::invalid("steps", format!("{steps} steps were asked for, and 1 to {STEPS_MAX} are possible")));
+        return Err(Error::invalid(
+            "steps",
+            format!("{steps} steps were asked for, and 1 to {STEPS_MAX} are possible"),
+        ));
     }
     let turn = sandbox.take_turn()?;
     let head = sandbox.head()?;
@@ -66,7 +70,8 @@ fn step_through(sandbox: &Sandbox, steps: u32, actor: &str, kind: OperationKind)
     let mut state = head.state;
     for done in 0..steps {
         let newest = head.seq + u64::from(done);
-        let found = if kind == OperationKind::Undo { undo_target(&mut log, newest)? } else { redo_target(&mut log, newest)? };
+        let found =
+            if kind == OperationKind::Undo { undo_target(&mut log, newest)? } else { redo_target(&mut log, newest)? };
         let Some(Target { seq, state: target }) = found else { return Err(nothing_left(kind, done)) };
         log.planned.push(Step { seq: newest + 1, kind, before: Some(state), after: target, target: Some(seq) });
         state = target;
@@ -87,8 +92,13 @@ fn step_through(sandbox: &Sandbox, steps: u32, actor: &str, kind: OperationKind)
 }
 
 fn nothing_left(kind: OperationKind, done: u32) -> Error {
-    let (code, verb) = if kind == OperationKind::Undo { ("nothing_to_undo", "undo") } else { ("nothing_to_redo", "redo") };
-    let message = if done == 0 { format!("there is nothing to {verb}") } else { format!("there are only {done} steps to {verb}") };
+    let (code, verb) =
+        if kind == OperationKind::Undo { ("nothing_to_undo", "undo") } else { ("nothing_to_redo", "redo") };
+    let message = if done == 0 {
+        format!("there is nothing to {verb}")
+    } else {
+        format!("there are only {done} steps to {verb}")
+    };
     Error::conflict(code, message).hinted("the log shows every operation; `restore` goes to any of its states")
 }
 
@@ -149,7 +159,12 @@ fn target_state(sandbox: &Sandbox, target: &RestoreTarget) -> Result<StateId, Er
 }
 
 /// Returns the head with some subtrees taken from another state; a path that is absent there is removed here.
-fn some_paths(sandbox: &Sandbox, head: StateId, from: StateId, paths: &[String]) -> Result<(StateId, NodeBatch), Error> {
+fn some_paths(
+    sandbox: &Sandbox,
+    head: StateId,
+    from: StateId,
+    paths: &[String],
+) -> Result<(StateId, NodeBatch), Error> {
     if paths.is_empty() || paths.len() > PATHS_MAX {
         return Err(Error::invalid("paths", format!("{} paths were given, and 1 to {PATHS_MAX} can be", paths.len()))
             .hinted("leave `paths` out to restore everything"));
@@ -162,7 +177,9 @@ fn some_paths(sandbox: &Sandbox, head: StateId, from: StateId, paths: &[String])
             return Err(Error::invalid("paths", "the root can't be restored as a path").hinted("leave `paths` out"));
         }
         transaction.graft(from, &parts, now).map_err(|error| match error {
-            FsError::NotFound => Error::new(ErrorKind::NotFound, "no_such_file", format!("`{path}` is in neither state")),
+            FsError::NotFound => {
+                Error::new(ErrorKind::NotFound, "no_such_file", format!("`{path}` is in neither state"))
+            }
             other => other.into(),
         })?;
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sandglass_policy::{Limits, Policy};
 use sandglass_snapshots::{
-    CallId, Diff, DiffSummary, Draft, Entry, EntryBody, Head, NodeBatch, Operation, OperationKind, Quota, SandboxId, StateId,
-    Timestamp,
+    CallId, Diff, DiffSummary, Draft, Entry, EntryBody, Head, NodeBatch, Operation, OperationKind, Quota, SandboxId,
+    StateId, Timestamp,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -17,8 +17,8 @@ use crate::error::{Error, ErrorKind};
 use crate::host::{Host, Settings, World, kind_word};
 use crate::live::LiveCall;
 use crate::record::{
-    Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, OperationInfo, RestoreTarget,
-    SandboxInfo,
+    Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, OperationInfo,
+    RestoreTarget, SandboxInfo,
 };
 use crate::turn::{NoTurn, Turn, TurnGuard};
 

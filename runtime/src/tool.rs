@@ -42,13 +42,16 @@ pub(crate) fn invocation(tool: &str, arguments: &Value, stdin: Option<&Bytes>) -
 }
 
 fn python(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error> {
-    const SHAPE: &str = r#"give {"code": "..."} or {"argv": ["python3", "file.py", ...]}, and if needed "stdin", "env", "cwd""#;
+    const SHAPE: &str =
+        r#"give {"code": "..."} or {"argv": ["python3", "file.py", ...]}, and if needed "stdin", "env", "cwd""#;
     let refused = |message: String| Error::invalid("invalid_arguments", message).hinted(SHAPE);
     let python = Python::deserialize(arguments).map_err(|error| refused(format!("arguments of python: {error}")))?;
     let program = match (python.code, python.argv) {
         (Some(code), None) => Program::Code(code),
         (None, Some(argv)) if argv.is_empty() => return Err(refused("argv is empty".to_owned())),
-        (None, Some(argv)) if argv.len() > ARGV_MAX => return Err(refused(format!("argv has more than {ARGV_MAX} words"))),
+        (None, Some(argv)) if argv.len() > ARGV_MAX => {
+            return Err(refused(format!("argv has more than {ARGV_MAX} words")));
+        }
         (None, Some(argv)) => Program::Argv(argv),
         _ => return Err(refused("arguments of python: either code or argv".to_owned())),
     };
@@ -59,7 +62,8 @@ fn python(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error>
     if words.iter().any(|word| word.contains('\0')) {
         return Err(refused("code and argv can't hold NUL characters".to_owned()));
     }
-    let bad_variable = |(name, value): (&String, &String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
+    let bad_variable =
+        |(name, value): (&String, &String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
     if python.env.len() > ENV_MAX || python.env.iter().any(bad_variable) {
         return Err(refused(format!("env holds at most {ENV_MAX} variables, names without = and no NUL characters")));
     }

@@ -37,7 +37,7 @@ pub(crate) struct Serve {
     /// What an answer promises.
     #[arg(long, value_name = "MODE", default_value = "disk")]
     durability: Durability,
-    /// Most calls that run at once; as many as there are processors when absent.
+    /// Most calls that run at once; 64 when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     calls: Option<u16>,
     /// Most calls that wait for one sandbox.

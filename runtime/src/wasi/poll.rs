@@ -73,8 +73,7 @@ impl Wasi {
 
     fn readable(&mut self, userdata: Userdata, fd: Fd) -> Result<Event, Error> {
         let (errno, bytes) = match self.descriptors.get(fd) {
-            Err(_) => (Errno::Badf, 0),
-            Ok(Descriptor::Output(_)) => (Errno::Badf, 0),
+            Err(_) | Ok(Descriptor::Output(_)) => (Errno::Badf, 0),
             Ok(Descriptor::Stdin(position)) => (Errno::Success, (self.stdin.len() - position) as u64),
             Ok(Descriptor::Opened(opened)) => {
                 let (node, offset) = (opened.node, opened.offset);

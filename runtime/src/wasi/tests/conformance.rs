@@ -67,7 +67,8 @@ fn run(engine: &Engine, linker: &Linker<Wasi>, program: &Path) -> Result<(), Str
     let output = Arc::new(Printed::default());
     let mut args = vec![b"test.wasm".to_vec()];
     args.extend(specification.args.iter().map(|arg| arg.clone().into_bytes()));
-    let env = specification.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
+    let env =
+        specification.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
     let mut wasi = Wasi::new(vfs, WasiOptions { args, env, ..options(&output) }).unwrap();
     if specification.root.is_some() {
         wasi.open_from_start(b"/root", b"/").unwrap();
@@ -92,7 +93,9 @@ fn run(engine: &Engine, linker: &Linker<Wasi>, program: &Path) -> Result<(), Str
         return Err(format!("exited with {code}: {stderr}"));
     }
     match specification.stdout {
-        Some(expected) if expected.as_bytes() != printed.0 => Err(format!("printed {:?}", String::from_utf8_lossy(&printed.0))),
+        Some(expected) if expected.as_bytes() != printed.0 => {
+            Err(format!("printed {:?}", String::from_utf8_lossy(&printed.0)))
+        }
         _ => Ok(()),
     }
 }
