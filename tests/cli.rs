@@ -270,6 +270,20 @@ fn hostile_names_do_nothing_to_a_terminal() {
 }
 
 #[test]
+fn two_services_over_one_directory_are_refused() {
+    let server = Server::shared();
+    let user = User::alone();
+    let mut line = words("serve --listen 127.0.0.1:0 --data");
+    let data = server.data().to_str().unwrap();
+    line.push(data);
+    let said = user.run(line).fails(125, "error:");
+    assert!(said.contains("name another with --data"), "{said}");
+    let address = server.address().to_string();
+    let said = user.run(["serve", "--listen", &address]).fails(125, "error:");
+    assert!(said.contains("--listen 127.0.0.1:0"), "{said}");
+}
+
+#[test]
 fn an_interrupt_cancels_the_call() {
     let user = User::of(Server::shared());
     user.run(words("create cli-interrupt")).ok();

@@ -83,7 +83,7 @@ impl Demo {
         let mut settings = Settings::new(place.data().to_owned());
         settings.listen.set_port(0);
         settings.guests = Some(console.guests()?);
-        let (server, took) = timed(|| server::start(&settings).map_err(|error| Failure::new(error.to_string())));
+        let (server, took) = timed(|| server::start(&settings));
         let server = server?;
         let url = server.url();
         show.line("service", &format!("{url}, data in {}{}", place.data().display(), place.fate()), took)?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::terminal;
 use crate::client::ClientError;
+use crate::server::ServeError;
 
 /// Exit codes, as the shell, `env` and `timeout` have them.
 pub(crate) mod exit {
@@ -161,6 +162,22 @@ impl From<ClientError> for Failure {
             ClientError::Write(error) => Self::from(error),
             other => Self::Client(other),
         }
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let hint = match &error {
+            ServeError::Host(error) if error.code() == "store_in_use" => {
+                Some("a service runs over this data directory: stop it, or name another with --data DIR".to_owned())
+            }
+            ServeError::Host(error) => error.hint().map(str::to_owned),
+            ServeError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some("another program listens there; --listen 127.0.0.1:0 picks a free port".to_owned())
+            }
+            _ => None,
+        };
+        Self::Local { message: error.to_string(), hint, code: exit::FAILED }
     }
 }
 

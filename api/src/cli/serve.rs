@@ -90,7 +90,7 @@ impl Serve {
         let format = if self.log_format == Lines::Json { LogFormat::Json } else { LogFormat::Text };
         log_to_stderr(filter, format).map_err(|error| Failure::new(format!("--log {filter}: {error}")).exiting(2))?;
         let start_line = if console.json { StartLine::Json } else { StartLine::Text };
-        server::serve(&settings, start_line).map_err(|error| Failure::new(error.to_string()))?;
+        server::serve(&settings, start_line)?;
         Ok(exit::OK)
     }
 }

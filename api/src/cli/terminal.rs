@@ -50,7 +50,7 @@ pub(crate) fn line(text: &str) -> String {
     out
 }
 
-/// Writes a text of several lines: as `line`, with its line feeds.
+/// Writes a text of several lines: as [`line()`], with its line feeds.
 #[must_use]
 pub(crate) fn lines(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")

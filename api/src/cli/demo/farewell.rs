@@ -24,13 +24,14 @@ pub(super) fn say(console: &Console, way: &Way<'_>) -> Result<(), Failure> {
     let kept = way.place.is_kept();
     let token_file = quoted(&way.server.token_file());
     let mut lines = Vec::new();
+    let mut serve = None;
     if way.stays {
         lines.push(format!("export SANDGLASS_SERVER={}", way.server.url()));
         lines.push(format!("export SANDGLASS_TOKEN=$(cat {token_file})"));
     } else {
         let data = if kept { format!(" --data {}", quoted(way.place.data())) } else { String::new() };
         let own_file = "\"${XDG_DATA_HOME:-$HOME/.local/share}/sandglass/token\"".to_owned();
-        lines.push(format!("{program} serve{data}        # in another terminal"));
+        serve = Some(format!("{program} serve{data}"));
         lines.push("export SANDGLASS_SERVER=http://127.0.0.1:7777".to_owned());
         lines.push(format!("export SANDGLASS_TOKEN=$(cat {})", if kept { token_file } else { own_file }));
     }
@@ -55,6 +56,10 @@ pub(super) fn say(console: &Console, way: &Way<'_>) -> Result<(), Failure> {
         (false, false) => "Try next. This demo's service ends now and its data is removed; these lines start afresh.",
     };
     console.print(&format!("\n{}", console.paint(Look::Strong, head)))?;
+    if let Some(serve) = serve {
+        console.print(&format!("{}\n  {serve}", console.paint(Look::Faint, "In one terminal:")))?;
+        console.print(&console.paint(Look::Faint, "In another:"))?;
+    }
     lines.iter().try_for_each(|line| console.print(&format!("  {line}")))
 }
 
