@@ -204,7 +204,7 @@ impl Server {
 
     /// Returns by how much slower than promised answers may be on this machine, with the tests beside it.
     pub(crate) fn patience(&self) -> u32 {
-        20
+        5
     }
 }
 
