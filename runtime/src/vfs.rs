@@ -1,6 +1,6 @@
 //! The file system of a sandbox: a transaction's tree with mounts on it.
 //!
-//! A [`Node`] is a file somewhere in it. Everything here takes nodes and single names; [`resolve`] alone walks paths. It
+//! A `Node` is a file somewhere in it. Everything here takes nodes and single names; `resolve.rs` alone walks paths. It
 //! knows no descriptors and no wasm, and asks the host's file system for nothing.
 
 mod library;
