@@ -49,7 +49,7 @@ impl Vfs {
     /// Returns the file system of a transaction with these mounts, and `/dev`.
     ///
     /// # Errors
-    /// The store can't be read. A read-only mount whose directory is absent is left out.
+    /// The store can't be read, or what shall be a read-only mount is no directory of the tree.
     pub fn new(mut transaction: Transaction, mounts: Vec<Mount>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mounts = Mounts::new(&mut transaction, mounts)?;
         Ok(Self { transaction, mounts, clock })

@@ -66,12 +66,12 @@ impl Mounts {
                     let mut names = at.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
                     let mut way = Vec::new();
                     while let Some(name) = names.next() {
-                        let inode = match transaction.lookup(directory.inode, name) {
-                            Ok(inode) => inode,
-                            Err(FsError::NotFound | FsError::NotADirectory) => break,
-                            Err(error) => return Err(error),
-                        };
+                        // A rule that can't be kept must end the work: left out, it would allow what it forbids.
+                        let inode = transaction.lookup(directory.inode, name)?;
                         if names.peek().is_none() {
+                            if transaction.attributes(inode)?.kind != Kind::Directory {
+                                return Err(FsError::NotADirectory);
+                            }
                             let on = Some((directory, Bytes::copy_from_slice(name)));
                             all.push(Mounted { backing: Backing::State { read_only: true }, root: inode, on });
                             above.extend(way.drain(..));
@@ -139,5 +139,37 @@ impl Mounts {
         let entries: Vec<_> = entries.collect();
         let all_told = start + entries.len() == places.len() && entries.len() < limit;
         (entries, all_told.then(|| cookie.saturating_sub(places.len() as u64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sandglass_snapshots::{Quota, Store, StoreOptions};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::vfs::Vfs;
+
+    #[test]
+    fn a_read_only_rule_that_cannot_be_kept_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let mut vfs = {
+            let transaction = store.begin_empty(Vec::new(), Quota { bytes: 1000, inodes: 100 });
+            Vfs::new(transaction, Vec::new(), Arc::new(SystemClock::new())).unwrap()
+        };
+        vfs.create_directory(b"/real", 0o755).unwrap();
+        vfs.create_symlink(vfs.root(), b"link", b"real").unwrap();
+        let transaction = vfs.into_transaction();
+        let mounted = |at: &[u8]| {
+            let mounts = vec![Mount::ReadOnly { at: at.to_vec() }];
+            Vfs::new(transaction.clone(), mounts, Arc::new(SystemClock::new()))
+        };
+        assert!(matches!(mounted(b"/absent").err(), Some(FsError::NotFound)));
+        assert!(matches!(mounted(b"/link").err(), Some(FsError::NotADirectory)));
+        let mut vfs = mounted(b"/real").unwrap();
+        assert!(matches!(vfs.write_file(b"/real/x", b"x", None), Err(FsError::ReadOnly)));
     }
 }

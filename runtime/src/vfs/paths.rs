@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use sandglass_snapshots::{Attributes, DirectoryEntry, FsError, Kind};
 
+use super::resolve::PATH_BYTES_MAX;
 use super::{Node, Result, Vfs};
 use crate::entropy::SystemEntropy;
 
@@ -96,6 +97,9 @@ impl Vfs {
     }
 
     fn make_parents(&mut self, path: &[u8]) -> Result<()> {
+        if path.len() > PATH_BYTES_MAX {
+            return Err(FsError::NameTooLong);
+        }
         let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
         let slashes = path[..end].iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
         for slash in slashes {
