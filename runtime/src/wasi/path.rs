@@ -99,7 +99,6 @@ impl Wasi {
             inheriting: open.inheriting & inheriting,
             preopen: None,
         };
-        // Asked for nothing in particular, a directory can do what directories can.
         self.descriptors.insert(opened)
     }
 
