@@ -29,7 +29,7 @@ fn hundred_thousand(store: &Store) -> StateId {
 
 fn kept(store: &Store, transaction: Transaction) -> StateId {
     let sealed = transaction.seal().unwrap();
-    store.put(sealed.nodes).unwrap();
+    store.put(&store.hold(), sealed.nodes).unwrap();
     sealed.state
 }
 

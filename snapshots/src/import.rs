@@ -17,7 +17,7 @@ use self::walk::{Child, HostInode, Walked, WalkedAttributes, WalkedDirectory, Wh
 use crate::error::StoreError;
 use crate::id::Timestamp;
 use crate::node::NodeBatch;
-use crate::store::Store;
+use crate::store::{Hold, Store};
 use crate::tree::Content;
 
 /// How many batches wait for the store at a time: they are all that an import holds of contents.
@@ -61,6 +61,7 @@ pub struct Imported {
     /// The directory, then everything below it by sorted path.
     pub(crate) tree: Vec<ImportedDirectory>,
     pub(crate) groups: Vec<ImportedGroup>,
+    pub(crate) hold: Hold,
 }
 
 /// A directory and what is in it but directories.
@@ -117,20 +118,21 @@ pub fn import_directory(
     options: &ImportOptions,
     progress: &(dyn Fn(ImportProgress) + Sync),
 ) -> Result<Imported, StoreError> {
+    let hold = &store.hold();
     let (batches, waiting) = sync_channel::<NodeBatch>(WAITING_BATCHES);
     let (walked, stored) = std::thread::scope(|scope| {
         // The store's writing and the walk's reading go on side by side; dropping `waiting` stops the walk.
-        let storing = scope.spawn(move || waiting.into_iter().try_for_each(|batch| store.put(batch)));
+        let storing = scope.spawn(move || waiting.into_iter().try_for_each(|batch| store.put(hold, batch)));
         let walked = walk(store, directory, options, progress, batches);
         let stored = storing.join().unwrap_or_else(|_| Err(StoreError::Stopped("an importing thread died".to_owned())));
         (walked, stored)
     });
     stored?;
-    Ok(arrange(directory, walked?))
+    Ok(arrange(directory, walked?, hold.clone()))
 }
 
 /// Puts what was found, in whatever order, into that of sorted paths.
-fn arrange(root: &Path, walked: Walked) -> Imported {
+fn arrange(root: &Path, walked: Walked, hold: Hold) -> Imported {
     let Walked { directories, mut skipped } = walked;
     let mut groups = Groups::of(&directories);
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); directories.len()];
@@ -149,6 +151,7 @@ fn arrange(root: &Path, walked: Walked) -> Imported {
         skipped: Vec::new(),
         tree: Vec::new(),
         groups: Vec::new(),
+        hold,
     };
     // A directory with the place of its parent in the new list.
     let mut waiting = vec![(0, 0)];

@@ -11,6 +11,7 @@
 
 #![deny(missing_docs)]
 
+mod closure;
 mod codec;
 mod diff;
 mod error;
@@ -34,5 +35,5 @@ pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use state::TreeUsage;
-pub use store::{Durability, Store, StoreOptions, StoreStats};
+pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::error::StoreError;
 use crate::id::NodeId;
+use crate::store::Hold;
 
 /// What a node is: the first of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,8 @@ pub struct NodeBatch {
     nodes: HashMap<NodeId, Bytes>,
     order: Vec<NodeId>,
     bytes: u64,
+    /// What the nodes refer to and the batch does not hold itself.
+    holds: Vec<Hold>,
 }
 
 impl NodeBatch {
@@ -95,6 +98,11 @@ impl NodeBatch {
         }
     }
 
+    /// Keeps what a hold holds for as long as this batch lives.
+    pub(crate) fn hold(&mut self, hold: Hold) {
+        self.holds.push(hold);
+    }
+
     /// Returns a node of this batch.
     #[must_use]
     pub fn get(&self, id: &NodeId) -> Option<&Bytes> {
@@ -103,7 +111,8 @@ impl NodeBatch {
 
     /// Adds all nodes of another batch.
     pub fn merge(&mut self, other: Self) {
-        let Self { mut nodes, order, .. } = other;
+        let Self { mut nodes, order, holds, .. } = other;
+        self.holds.extend(holds);
         for id in order {
             if let Some(bytes) = nodes.remove(&id) {
                 self.insert_named(id, bytes);

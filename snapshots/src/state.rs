@@ -79,7 +79,7 @@ impl State {
         Self::decode(&bytes).map_err(|error| StoreError::DamagedNode { node, reason: error.to_string() })
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut input = Reader::new(bytes);
         if input.u8()? != NodeKind::State as u8 {
             return Err(CodecError::Range("the kind of a state"));

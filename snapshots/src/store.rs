@@ -4,6 +4,7 @@
 //! where everything lies, derived from the journal) and a *cache* of nodes (`store/nodes.rs`). Writing goes to the journal,
 //! which publishes to the index; reading asks the cache, then the index, then a segment.
 
+mod hold;
 mod nodes;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the numbers of these tests are small")]
@@ -18,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+pub use self::hold::Hold;
+use self::hold::Holds;
 use self::nodes::StoredNodes;
 use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
@@ -114,6 +117,7 @@ struct Inner {
     nodes: StoredNodes,
     /// Decoded directory nodes, shared by all transactions.
     directories: Arc<DirectoryCache>,
+    holds: Arc<Holds>,
     nodes_known: AtomicU64,
     replayed_records: u64,
     cut_bytes: u64,
@@ -156,6 +160,7 @@ impl Store {
             nodes: StoredNodes::new(disk, Arc::clone(&index), options.cache_bytes),
             index,
             directories: Nodes::cache(),
+            holds: Arc::default(),
             nodes_known: AtomicU64::new(0),
             replayed_records,
             cut_bytes,
@@ -170,13 +175,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::MissingNode`] when the state is not in the store, or what reading it met.
     pub fn begin(&self, state: StateId, quota: Quota) -> Result<Transaction, StoreError> {
-        Transaction::open(self.source(), Arc::clone(&self.inner.directories), state, quota)
+        let hold = self.hold_state(state)?;
+        Transaction::open(self.source(), Arc::clone(&self.inner.directories), state, quota, hold)
     }
 
     /// Returns writable work on an empty root directory, with guests pinned by tool name and module hash.
     #[must_use]
     pub fn begin_empty(&self, guests: Vec<(String, [u8; 32])>, quota: Quota) -> Transaction {
-        Transaction::empty(self.source(), Arc::clone(&self.inner.directories), guests, quota)
+        Transaction::empty(self.source(), Arc::clone(&self.inner.directories), guests, quota, self.hold())
     }
 
     /// Returns the guests that a state pins, by tool name and module hash.
@@ -257,11 +263,7 @@ impl Store {
         Ok(appended)
     }
 
-    /// Writes nodes ahead of the append that needs them. They are readable when this returns, and durable with the next append.
-    ///
-    /// # Errors
-    /// As [`Self::append`].
-    pub fn put(&self, nodes: NodeBatch) -> Result<(), StoreError> {
+    fn put_held(&self, nodes: NodeBatch) -> Result<(), StoreError> {
         let mut missing = self.missing(&nodes)?;
         while let Some(first) = first_part(&mut missing) {
             self.inner.journal.put(first)?;

@@ -23,6 +23,7 @@ use crate::error::{FsError, StoreError};
 use crate::id::{Inode, NodeId, StateId, Timestamp};
 use crate::node::{NodeBatch, NodeSource};
 use crate::state::{State, TreeUsage};
+use crate::store::Hold;
 use crate::tree::record::MODE_MASK;
 use crate::tree::{Content, Directory, DirectoryCache, File, Nodes, Record};
 
@@ -137,6 +138,8 @@ pub struct Transaction {
     next_inode: u64,
     usage: TreeUsage,
     quota: Quota,
+    /// What it reads and refers to.
+    hold: Hold,
 }
 
 /// One inode in a transaction.
@@ -215,6 +218,7 @@ impl Transaction {
         cache: Arc<DirectoryCache>,
         state: StateId,
         quota: Quota,
+        hold: Hold,
     ) -> Result<Self, StoreError> {
         let loaded = State::load(&*source, state)?;
         let nodes = Nodes::new(source, cache);
@@ -234,6 +238,7 @@ impl Transaction {
             next_inode: loaded.next_inode,
             usage: loaded.usage,
             quota,
+            hold,
         })
     }
 
@@ -243,6 +248,7 @@ impl Transaction {
         cache: Arc<DirectoryCache>,
         mut guests: Vec<(String, [u8; 32])>,
         quota: Quota,
+        hold: Hold,
     ) -> Self {
         guests.sort();
         let mut live = InodeMap::default();
@@ -260,6 +266,7 @@ impl Transaction {
             next_inode: Inode::ROOT.0 + 1,
             usage: TreeUsage { bytes: 0, inodes: 1 },
             quota,
+            hold,
         }
     }
 

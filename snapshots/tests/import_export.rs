@@ -30,7 +30,7 @@ fn state_of(store: &Store, imported: &Imported) -> StateId {
     let mut transaction = store.begin_empty(Vec::new(), QUOTA);
     transaction.attach(Inode::ROOT, b"workspace", imported, NOW).expect("the name is free");
     let sealed = transaction.seal().expect("the state is sealed");
-    store.put(sealed.nodes).expect("the nodes are stored");
+    store.put(&store.hold(), sealed.nodes).expect("the nodes are stored");
     sealed.state
 }
 
@@ -346,7 +346,7 @@ fn an_import_is_work_in_a_transaction_like_any_other() {
     assert_eq!(lookup(&[b"one", b"sub", b"a"]), one);
     transaction.write(one, 0, b"FROM", NOW).expect("it can be written before it is sealed");
     let sealed = transaction.seal().expect("a state");
-    store.put(sealed.nodes).expect("stored");
+    store.put(&store.hold(), sealed.nodes).expect("stored");
     let mut transaction = store.begin(sealed.state, QUOTA).expect("the state is there");
     let read = |transaction: &mut Transaction, path: [&[u8]; 2]| {
         let directory = transaction.lookup(Inode::ROOT, path[0]).expect("it is there");

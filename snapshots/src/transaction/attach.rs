@@ -29,6 +29,7 @@ impl Transaction {
             return Err(FsError::Exists);
         }
         self.admit(imported)?;
+        self.hold.absorb(&imported.hold);
         let groups = vec![None; imported.groups.len()];
         Attaching { transaction: self, imported, groups }.attach(directory, &Bytes::copy_from_slice(name), now)
     }

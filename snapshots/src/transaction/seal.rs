@@ -28,6 +28,7 @@ impl Transaction {
             return Ok(Sealed { state, changed: false, usage: self.usage_of_names(), nodes: NodeBatch::new() });
         }
         let mut batch = NodeBatch::new();
+        batch.hold(self.hold.clone());
         for inode in self.deepest_first() {
             self.seal_inode(inode, &mut batch).map_err(into_store_error)?;
         }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::diff::{ChangeKind, diff};
 use crate::error::{FsError, StoreError};
+use crate::store::Hold;
 
 /// A store of nodes in memory, that counts what is read.
 #[derive(Default)]
@@ -39,11 +40,12 @@ const QUOTA: Quota = Quota { bytes: 1 << 40, inodes: 1_000_000 };
 const NOW: Timestamp = Timestamp(7);
 
 fn empty(store: &Arc<MemoryNodes>) -> Transaction {
-    Transaction::empty(Arc::clone(store) as Arc<dyn NodeSource>, Nodes::cache(), Vec::new(), QUOTA)
+    Transaction::empty(Arc::clone(store) as Arc<dyn NodeSource>, Nodes::cache(), Vec::new(), QUOTA, Hold::of_nothing())
 }
 
 fn open(store: &Arc<MemoryNodes>, state: StateId) -> Transaction {
-    Transaction::open(Arc::clone(store) as Arc<dyn NodeSource>, Nodes::cache(), state, QUOTA).unwrap()
+    Transaction::open(Arc::clone(store) as Arc<dyn NodeSource>, Nodes::cache(), state, QUOTA, Hold::of_nothing())
+        .unwrap()
 }
 
 /// The model: files by a number that stands for their inode, names by path.
@@ -428,7 +430,7 @@ fn quotas_are_checked_before_anything_grows() {
     let store = Arc::new(MemoryNodes::default());
     let quota = Quota { bytes: 1000, inodes: 3 };
     let source = Arc::clone(&store) as Arc<dyn NodeSource>;
-    let mut transaction = Transaction::empty(source, Nodes::cache(), Vec::new(), quota);
+    let mut transaction = Transaction::empty(source, Nodes::cache(), Vec::new(), quota, Hold::of_nothing());
     let file = transaction.create_file(Inode::ROOT, b"x", 0o644, NOW).unwrap();
     assert!(matches!(transaction.set_size(file, i64::MAX as u64, NOW), Err(FsError::QuotaBytes { limit_bytes: 1000 })));
     assert!(matches!(transaction.set_size(file, u64::MAX, NOW), Err(FsError::TooLarge)));

@@ -360,7 +360,7 @@ fn reopened(store: &Store, state: StateId) -> Guest {
 
 fn taken(store: &Store, guest: &Guest) -> StateId {
     let sealed = guest.wasi.clone().into_vfs().into_transaction().seal().unwrap();
-    store.put(sealed.nodes).unwrap();
+    store.put(&store.hold(), sealed.nodes).unwrap();
     sealed.state
 }
 

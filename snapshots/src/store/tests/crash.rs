@@ -43,7 +43,7 @@ impl Journaled {
             let (drafts, nodes) = operation(unique, OperationKind::Call, &nodes);
             let head = self.heads.get(&number).copied();
             self.asked.entry(number).or_default().push(unique);
-            if coins.next().is_multiple_of(5) && store.put(nodes.clone()).is_err() {
+            if coins.next().is_multiple_of(5) && store.put(&store.hold(), nodes.clone()).is_err() {
                 return;
             }
             let Ok(entries) = store.append(sandbox(number), head, drafts, nodes) else { return };

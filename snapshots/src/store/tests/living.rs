@@ -144,7 +144,7 @@ fn put_nodes_are_readable_at_once_and_not_synced_one_by_one() {
     for number in 0..200u32 {
         let mut batch = NodeBatch::new();
         ids.push(batch.insert(blob(&number.to_le_bytes())));
-        store.put(batch).unwrap();
+        store.put(&store.hold(), batch).unwrap();
     }
     for id in &ids {
         assert_eq!(store.node(id).unwrap().len(), 5);
