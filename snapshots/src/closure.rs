@@ -10,44 +10,50 @@ use crate::node::NodeKind;
 use crate::state::State;
 use crate::tree::directory::{Decoded, Node, decode};
 use crate::tree::source::damaged;
-use crate::tree::{Content, children_of};
+use crate::tree::{Content, children_of, level_of};
 
-/// Calls `visit` for every node that a node's canonical bytes name; log entries refer to states by [`roots_of`] instead.
+/// Calls `visit` for every node that a node's canonical bytes name, and says whether that one is a blob, which names none.
+/// Log entries refer to states by [`roots_of`] instead.
 ///
 /// # Errors
 /// [`StoreError::DamagedNode`] when the bytes are not what their kind should be.
-pub(crate) fn children(id: &NodeId, bytes: &[u8], visit: &mut dyn FnMut(NodeId)) -> Result<(), StoreError> {
+pub(crate) fn children(id: &NodeId, bytes: &[u8], visit: &mut dyn FnMut(NodeId, bool)) -> Result<(), StoreError> {
     let kind = bytes.first().copied().and_then(NodeKind::from_byte);
     match kind.ok_or_else(|| damaged(id, CodecError::Range("the kind of a node")))? {
         NodeKind::Dir | NodeKind::DirBranch => match decode(bytes).map_err(|error| damaged(id, error))? {
             Decoded::Leaf(entries) => {
-                entries.iter().filter_map(|entry| content_root(&entry.record.content)).for_each(visit);
+                for entry in entries.iter() {
+                    if let Some(root) = content_root(&entry.record.content) {
+                        visit(root, matches!(entry.record.content, Content::Blob(_)));
+                    }
+                }
             }
             Decoded::Branch(branch) => {
                 let stored = branch.children().iter().flatten();
                 stored.for_each(|child| {
                     if let Node::Stored(id, _) = child {
-                        visit(*id);
+                        visit(*id, false);
                     }
                 });
             }
         },
-        NodeKind::File => children_of(bytes, id)?.into_iter().flatten().for_each(visit),
+        NodeKind::File => {
+            let holds_chunks = level_of(bytes, id)? == 1;
+            children_of(bytes, id)?.into_iter().flatten().for_each(|child| visit(child, holds_chunks));
+        }
         NodeKind::State => {
             let state = State::decode(bytes).map_err(|error| damaged(id, error))?;
-            let sessions = state.sessions.iter().flat_map(|session| [session.image, session.descriptors]);
-            [state.root, state.links].into_iter().chain(sessions).flatten().for_each(visit);
+            [state.root, state.links].into_iter().flatten().for_each(|id| visit(id, false));
+            for session in &state.sessions {
+                session.image.iter().for_each(|id| visit(*id, false));
+                session.descriptors.iter().for_each(|id| visit(*id, true));
+            }
         }
         // No memory image has been written yet by any version: its layout comes with sessions.
         NodeKind::Mem => return Err(damaged(id, CodecError::Range("the version of a memory image"))),
         NodeKind::Blob | NodeKind::Op => {}
     }
     Ok(())
-}
-
-/// Says whether a node of this kind names no others, so that it need not be read to walk on.
-pub(crate) const fn is_leaf(kind: NodeKind) -> bool {
-    matches!(kind, NodeKind::Blob | NodeKind::Op)
 }
 
 /// Returns the node below a file or directory entry, if it has one.
@@ -79,6 +85,10 @@ pub(crate) fn roots_of(body: &EntryBody) -> Roots {
             Roots { states, blobs: call.collect() }
         }
         EntryBody::Checkpoint { state, .. } => Roots { states: vec![*state], blobs: Vec::new() },
-        EntryBody::CheckpointDeleted { .. } | EntryBody::Policy { .. } | EntryBody::Other { .. } => Roots::default(),
+        EntryBody::CheckpointDeleted { .. }
+        | EntryBody::Policy { .. }
+        | EntryBody::Other { .. }
+        | EntryBody::Expired { .. }
+        | EntryBody::Purged => Roots::default(),
     }
 }

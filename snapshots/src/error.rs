@@ -65,6 +65,9 @@ pub enum StoreError {
         /// The newest known.
         known: u32,
     },
+    /// Something of which there can be only one is under way, or was told to stop.
+    #[error("{0}")]
+    Busy(&'static str),
     /// Another process has the store open.
     #[error("{0} is in use by another process")]
     Locked(PathBuf),

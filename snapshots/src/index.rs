@@ -6,9 +6,12 @@
 
 mod applier;
 pub(crate) mod database;
+pub(crate) mod swap;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -21,8 +24,8 @@ use crate::error::StoreError;
 use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::journal::lock;
 use crate::journal::record::Record;
-use crate::journal::segment::{Location, Placed, Position};
-use crate::log::{self, Entry, EntryBody, Head, Tip};
+use crate::journal::segment::{Location, Placed, Position, SegmentId};
+use crate::log::{self, Entry, EntryBody, Head, Life, Tip};
 use crate::node::NodeBatch;
 
 /// How many nodes may wait in memory for the database before callers wait too.
@@ -69,16 +72,19 @@ struct Pending {
     entries: HashMap<SandboxId, VecDeque<(Arc<Written>, usize)>>,
 }
 
+/// Work on the database that only its thread can do.
+type Job = Box<dyn FnOnce(&mut Database) -> Result<(), StoreError> + Send>;
+
 /// What waits for the applier.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Todo {
     waiting: VecDeque<Arc<Written>>,
+    jobs: VecDeque<(Job, SyncSender<Result<(), StoreError>>)>,
     synced: u64,
     is_closed: bool,
     failed: Option<String>,
 }
 
-#[derive(Debug)]
 struct Shared {
     path: PathBuf,
     tips: RwLock<BTreeMap<SandboxId, Tip>>,
@@ -92,7 +98,6 @@ struct Shared {
 }
 
 /// The open index. Dropping it applies what is durable and ends its thread.
-#[derive(Debug)]
 pub(crate) struct Index {
     shared: Arc<Shared>,
     applier: Option<JoinHandle<()>>,
@@ -135,8 +140,10 @@ impl Index {
         {
             let mut tips = self.shared.tips.write().unwrap_or_else(PoisonError::into_inner);
             for entry in records.iter().flat_map(|record| &record.entries) {
-                if let Some(tip) = Tip::after(tips.get(&entry.sandbox).copied(), entry) {
-                    tips.insert(entry.sandbox, tip);
+                match Tip::after(tips.get(&entry.sandbox).copied(), entry) {
+                    Some(Tip { life: Life::Purged, .. }) => drop(tips.remove(&entry.sandbox)),
+                    Some(tip) => drop(tips.insert(entry.sandbox, tip)),
+                    None => {}
                 }
             }
         }
@@ -177,7 +184,13 @@ impl Index {
     /// Returns the heads of all logs that no delete ended, by id.
     pub(crate) fn heads(&self) -> Vec<(SandboxId, Head)> {
         let tips = self.shared.tips.read().unwrap_or_else(PoisonError::into_inner);
-        tips.iter().filter(|(_, tip)| !tip.is_deleted).map(|(sandbox, tip)| (*sandbox, tip.head)).collect()
+        tips.iter().filter(|(_, tip)| tip.is_live()).map(|(sandbox, tip)| (*sandbox, tip.head)).collect()
+    }
+
+    /// Returns all logs that were not purged, by id.
+    pub(crate) fn logs(&self) -> Vec<(SandboxId, Tip)> {
+        let tips = self.shared.tips.read().unwrap_or_else(PoisonError::into_inner);
+        tips.iter().map(|(sandbox, tip)| (*sandbox, *tip)).collect()
     }
 
     /// Returns how many published nodes are not in the database yet.
@@ -194,15 +207,20 @@ impl Index {
         }
     }
 
-    /// Returns the nodes of a batch that are not in the store, in their order.
-    pub(crate) fn missing(&self, nodes: &NodeBatch) -> Result<Vec<(NodeId, Bytes)>, StoreError> {
+    /// Returns the nodes of a batch that are not in the store where they count, in their order.
+    pub(crate) fn missing(
+        &self,
+        nodes: &NodeBatch,
+        counts: &dyn Fn(&NodeId, SegmentId) -> bool,
+    ) -> Result<Vec<(NodeId, Bytes)>, StoreError> {
         let mut candidates: Vec<(NodeId, Bytes)> = {
             let pending = self.shared.pending.read().unwrap_or_else(PoisonError::into_inner);
-            let unknown = nodes.iter().filter(|(id, _)| !pending.nodes.contains_key(*id));
+            let is_known = |id: &NodeId| pending.nodes.get(id).is_some_and(|location| counts(id, location.segment));
+            let unknown = nodes.iter().filter(|(id, _)| !is_known(id));
             unknown.map(|(id, bytes)| (*id, bytes.clone())).collect()
         };
         if !candidates.is_empty() {
-            self.read(|connection| database::retain_missing(connection, &mut candidates))?;
+            self.read(|connection| database::retain_missing(connection, &mut candidates, counts))?;
         }
         Ok(candidates)
     }
@@ -278,12 +296,43 @@ impl Index {
                 EntryBody::CheckpointDeleted { name } => {
                     named.remove(&name);
                 }
-                EntryBody::Operation(_) | EntryBody::Policy { .. } | EntryBody::Other { .. } => {}
+                EntryBody::Operation(_)
+                | EntryBody::Policy { .. }
+                | EntryBody::Other { .. }
+                | EntryBody::Expired { .. }
+                | EntryBody::Purged => {}
             }
         }
         let mut all: Vec<_> = named.into_iter().map(|(name, (state, seq, time))| (name, state, seq, time)).collect();
         all.sort_unstable_by_key(|(_, _, seq, _)| *seq);
         Ok(all)
+    }
+
+    /// Returns the ranges of a log's entries that were given up, in order and apart from one another.
+    pub(crate) fn expired(&self, sandbox: SandboxId) -> Result<Vec<(u64, u64)>, StoreError> {
+        let pending = self.pending_entries(sandbox, |_| true, usize::MAX);
+        let mut ranges = self.read(|connection| swap::expired(connection, sandbox))?;
+        ranges.extend(pending.into_iter().flat_map(|entry| match entry.body {
+            EntryBody::Expired { ranges } => ranges,
+            _ => Vec::new(),
+        }));
+        Ok(log::joined(ranges))
+    }
+
+    /// Returns the sandboxes that were purged and of which something may be left.
+    pub(crate) fn purged(&self) -> Result<Vec<(SandboxId, EntryId)>, StoreError> {
+        self.read(swap::purged)
+    }
+
+    /// Lets the database's thread do something, after everything that was durable before.
+    pub(crate) fn with_database(
+        &self,
+        job: impl FnOnce(&mut Database) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (answer, answered) = sync_channel(1);
+        lock(&self.shared.todo).jobs.push_back((Box::new(job), answer));
+        self.shared.work.notify_one();
+        answered.recv().unwrap_or_else(|_| Err(StoreError::Stopped("the index is closed".to_owned())))
     }
 
     fn pending_entries(&self, sandbox: SandboxId, wanted: impl Fn(u64) -> bool, limit: usize) -> Vec<Entry> {
@@ -305,6 +354,12 @@ impl Index {
             idle.push(connection);
         }
         Ok(outcome)
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Index").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
 

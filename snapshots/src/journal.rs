@@ -7,6 +7,8 @@
 
 pub(crate) mod disk;
 mod keeper;
+pub(crate) mod layout;
+pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod segment;
@@ -22,6 +24,7 @@ use bytes::Bytes;
 use self::disk::{Disk, SegmentFile};
 use self::keeper::{Duties, Keeper};
 use self::recovery::Recovered;
+use self::segment::SegmentId;
 use self::writer::Writer;
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId};
@@ -93,7 +96,7 @@ struct Shared {
     duties: Mutex<Duties>,
     duty: Condvar,
     /// The segment that is written on, named `number`.
-    active: Mutex<(u32, Arc<dyn SegmentFile>)>,
+    active: Mutex<(SegmentId, Arc<dyn SegmentFile>)>,
     /// Held while syncing: a failure is reported to one `fdatasync` only, so nobody may sync beside another.
     syncing: Mutex<()>,
     /// The newest record that was written.
@@ -133,7 +136,7 @@ impl Journal {
             queued: Condvar::new(),
             duties: Mutex::default(),
             duty: Condvar::new(),
-            active: Mutex::new((active.number, Arc::clone(&active.file))),
+            active: Mutex::new((active.id, Arc::clone(&active.file))),
             syncing: Mutex::new(()),
             written: AtomicU64::new(recovered.last.seq),
             synced: AtomicU64::new(recovered.last.seq),
@@ -233,16 +236,16 @@ impl Shared {
             return Ok(());
         }
         // The writer changes segments only after a sync of its own, which waits for this one.
-        let (number, file) = lock(&self.active).clone();
-        self.sync_file(number, &*file)?;
+        let (segment, file) = lock(&self.active).clone();
+        self.sync_file(segment, &*file)?;
         self.synced.store(seq, Ordering::Release);
         self.index.synced(seq);
         Ok(())
     }
 
-    fn sync_file(&self, number: u32, file: &dyn SegmentFile) -> Result<(), StoreError> {
+    fn sync_file(&self, segment: SegmentId, file: &dyn SegmentFile) -> Result<(), StoreError> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        file.sync_data().map_err(|source| self.fail("sync", &segment::name(number), &source))
+        file.sync_data().map_err(|source| self.fail("sync", &segment.name(), &source))
     }
 
     /// Says why nothing is written any more, if so.

@@ -13,6 +13,7 @@
 
 mod closure;
 mod codec;
+mod collect;
 mod diff;
 mod error;
 mod export;
@@ -22,11 +23,13 @@ mod index;
 mod journal;
 mod log;
 mod node;
+mod retention;
 mod state;
 mod store;
 mod transaction;
 mod tree;
 
+pub use collect::{CollectOptions, CollectStep, Collected};
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
 pub use export::export_tar;
@@ -34,6 +37,7 @@ pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timest
 pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
+pub use retention::{Retention, Trashed, TrashedCheckpoint};
 pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};

@@ -12,6 +12,8 @@ use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 pub(crate) const LONG_LIMIT: usize = 1 << 20;
 /// The longest name, actor, tool and status, in bytes.
 pub(crate) const NAME_LIMIT: usize = 4096;
+/// The most ranges of entries that one entry can give up.
+pub(crate) const RANGES_LIMIT: usize = 16_384;
 /// The longest message of a call, in bytes.
 pub(crate) const MESSAGE_LIMIT: usize = 64 << 10;
 
@@ -41,10 +43,12 @@ pub enum OperationKind {
     Apply = 10,
     /// The sandbox was deleted: its log ends here.
     Delete = 11,
+    /// The sandbox was taken back out of the trash.
+    Undelete = 12,
 }
 
 impl OperationKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Create,
         Self::Call,
         Self::Write,
@@ -56,6 +60,7 @@ impl OperationKind {
         Self::Import,
         Self::Apply,
         Self::Delete,
+        Self::Undelete,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -77,6 +82,7 @@ impl OperationKind {
             Self::Import => "import",
             Self::Apply => "apply",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
         }
     }
 }
@@ -180,6 +186,13 @@ pub enum EntryBody {
         /// The body, at most 1 MiB.
         bytes: Vec<u8>,
     },
+    /// What earlier entries kept alive was given up: states, arguments and outputs. The entries themselves stay.
+    Expired {
+        /// Numbers of entries, first and last of each range; in order and apart from one another.
+        ranges: Vec<(u64, u64)>,
+    },
+    /// The deleted sandbox is gone for good: nothing before this entry is kept.
+    Purged,
 }
 
 /// What a caller wants appended; the store gives the rest.
@@ -221,25 +234,74 @@ pub struct Head {
     pub generation: u64,
 }
 
-/// Where a log stands: its head, and whether a delete ended it.
+/// Where a log stands: its head, and whether it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tip {
     pub(crate) head: Head,
-    pub(crate) is_deleted: bool,
+    pub(crate) life: Life,
+}
+
+/// Whether a log goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It does.
+    Live,
+    /// The sandbox was deleted then, and can be taken back.
+    Deleted(Timestamp),
+    /// Nothing can follow.
+    Purged,
 }
 
 impl Tip {
     /// Returns the tip after `entry`; none when a log would begin with something other than an operation.
     pub(crate) fn after(tip: Option<Self>, entry: &Entry) -> Option<Self> {
-        let (state, generation, is_deleted) = match (&entry.body, tip) {
+        let (state, generation, life) = match (&entry.body, tip) {
             (EntryBody::Operation(operation), _) => {
-                (operation.after, operation.generation, operation.kind == OperationKind::Delete)
+                let is_delete = operation.kind == OperationKind::Delete;
+                let life = if is_delete { Life::Deleted(entry.time) } else { Life::Live };
+                (operation.after, operation.generation, life)
             }
-            (_, Some(tip)) => (tip.head.state, tip.head.generation, tip.is_deleted),
+            (EntryBody::Purged, Some(tip)) => (tip.head.state, tip.head.generation, Life::Purged),
+            (_, Some(tip)) => (tip.head.state, tip.head.generation, tip.life),
             (_, None) => return None,
         };
-        Some(Self { head: Head { entry: entry.id, seq: entry.seq, state, generation }, is_deleted })
+        Some(Self { head: Head { entry: entry.id, seq: entry.seq, state, generation }, life })
     }
+
+    /// Says whether an entry may follow: after a delete only its undoing, the purge and what retention has to say.
+    pub(crate) const fn admits(&self, body: Option<&EntryBody>) -> bool {
+        match (self.life, body) {
+            (Life::Live, Some(EntryBody::Purged)) | (Life::Purged, _) => false,
+            (Life::Live, _) | (Life::Deleted(_), Some(EntryBody::Purged | EntryBody::Expired { .. })) => true,
+            (Life::Deleted(_), Some(EntryBody::Operation(operation))) => {
+                matches!(operation.kind, OperationKind::Undelete)
+            }
+            (Life::Deleted(_), _) => false,
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.life == Life::Live
+    }
+}
+
+/// Puts ranges in order and joins those that touch.
+pub(crate) fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::with_capacity(ranges.len().min(64));
+    for (first, last) in ranges {
+        match joined.last_mut() {
+            Some((_, before)) if first <= before.saturating_add(1) => *before = last.max(*before),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
+
+/// Says whether a number is in one of the ranges, which are in order and apart.
+pub(crate) fn is_within(ranges: &[(u64, u64)], seq: u64) -> bool {
+    let place = ranges.partition_point(|(_, last)| *last < seq);
+    ranges.get(place).is_some_and(|(first, _)| *first <= seq)
 }
 
 impl EntryBody {
@@ -266,6 +328,8 @@ impl EntryBody {
             }
             Self::Policy { document, .. } => within("a policy", document.len(), LONG_LIMIT),
             Self::Other { bytes, .. } => within("an entry's body", bytes.len(), LONG_LIMIT),
+            Self::Expired { ranges } => within("a list of ranges", ranges.len(), RANGES_LIMIT),
+            Self::Purged => Ok(()),
         }
     }
 }

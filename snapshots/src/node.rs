@@ -120,6 +120,11 @@ impl NodeBatch {
         }
     }
 
+    /// Returns the names of all nodes, and whether each leads to no others.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = (NodeId, bool)> {
+        self.iter().map(|(id, bytes)| (*id, bytes.first() == Some(&(NodeKind::Blob as u8))))
+    }
+
     /// Returns how many nodes there are.
     #[must_use]
     pub fn len(&self) -> usize {

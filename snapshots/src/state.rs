@@ -110,3 +110,11 @@ impl State {
         Ok(Self { root, root_mode, root_modified, links, next_inode, usage, guests, sessions })
     }
 }
+
+/// Returns what a state's tree holds; none for bytes that are no state.
+pub(crate) fn usage_of(bytes: &[u8]) -> Option<TreeUsage> {
+    if bytes.first() != Some(&(NodeKind::State as u8)) {
+        return None;
+    }
+    State::decode(bytes).ok().map(|state| state.usage)
+}

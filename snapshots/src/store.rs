@@ -6,31 +6,33 @@
 
 mod hold;
 mod nodes;
+mod opening;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the numbers of these tests are small")]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 pub use self::hold::Hold;
 use self::hold::Holds;
-use self::nodes::StoredNodes;
+pub(crate) use self::nodes::StoredNodes;
+use crate::closure::{Roots, roots_of};
+use crate::collect::barrier::{Barrier, Phase};
 use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
 use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
-use crate::index::database::Database;
-use crate::index::{Found, Index, Written};
+use crate::index::{Found, Index};
 use crate::journal::disk::{Disk, LocalDisk, make_private_directory};
-use crate::journal::recovery::{Recovered, recover};
 use crate::journal::{Append, Journal, Settings};
-use crate::log::{self, Draft, Entry, Head};
+use crate::log::{self, Draft, Entry, Head, Tip};
 use crate::node::{NodeBatch, NodeKind, NodeSource};
 use crate::state::State;
 use crate::transaction::{Quota, Transaction, read_blob};
@@ -40,8 +42,6 @@ use crate::tree::{DirectoryCache, Nodes};
 pub(crate) const NODE_LIMIT: usize = 128 << 20;
 /// How many bytes of nodes go into one record; more are written ahead of the record that needs them.
 const RECORD_BYTES: usize = 8 << 20;
-/// How many nodes of a journal that is read back are applied to the index at a time.
-const REPLAY_NODES: usize = 50_000;
 
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,17 +107,23 @@ pub struct StoreStats {
 /// A store of nodes and logs. Clones share it; when the last is dropped everything written is synced.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// The parts; the journal closes first, the lock goes last.
-struct Inner {
-    journal: Journal,
-    index: Arc<Index>,
-    nodes: StoredNodes,
+pub(crate) struct Inner {
+    pub(crate) journal: Journal,
+    pub(crate) index: Arc<Index>,
+    pub(crate) nodes: StoredNodes,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) segment_bytes: u64,
+    /// Where writers and a collection meet.
+    pub(crate) barrier: Barrier,
+    /// Held by the one collection that may run.
+    pub(crate) collecting: Mutex<()>,
     /// Decoded directory nodes, shared by all transactions.
     directories: Arc<DirectoryCache>,
-    holds: Arc<Holds>,
+    pub(crate) holds: Arc<Holds>,
     nodes_known: AtomicU64,
     replayed_records: u64,
     cut_bytes: u64,
@@ -145,24 +151,27 @@ impl Store {
 
     fn open_on(disk: Arc<dyn Disk>, directory: &Path, options: &StoreOptions, lock: File) -> Result<Self, StoreError> {
         let path = directory.join("index.db");
-        let mut database = Database::open(&path)?;
-        let (recovered, replayed_records) = replay(&*disk, &mut database)?;
-        let cut_bytes = recovered.cut_bytes;
-        let index = Arc::new(Index::start(&path, database, recovered.last)?);
+        let opened = opening::open(&*disk, &path)?;
+        let cut_bytes = opened.recovered.cut_bytes;
+        let index = Arc::new(Index::start(&path, opened.database, opened.recovered.last)?);
         let settings = Settings {
             sync_appends: options.durability == Durability::Disk,
             segment_bytes: options.segment_bytes,
             salt: options.salt,
         };
-        let journal = Journal::start(Arc::clone(&disk), Arc::clone(&index), settings, recovered)?;
+        let journal = Journal::start(Arc::clone(&disk), Arc::clone(&index), settings, opened.recovered)?;
         let inner = Inner {
             journal,
-            nodes: StoredNodes::new(disk, Arc::clone(&index), options.cache_bytes),
+            nodes: StoredNodes::new(Arc::clone(&disk), Arc::clone(&index), options.cache_bytes),
             index,
+            disk,
+            segment_bytes: options.segment_bytes,
+            barrier: Barrier::default(),
+            collecting: Mutex::default(),
             directories: Nodes::cache(),
             holds: Arc::default(),
             nodes_known: AtomicU64::new(0),
-            replayed_records,
+            replayed_records: opened.replayed_records,
             cut_bytes,
             directory: directory.to_owned(),
             _lock: lock,
@@ -224,7 +233,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownSandbox`], also after a delete.
     pub fn head(&self, sandbox: SandboxId) -> Result<Head, StoreError> {
-        let tip = self.inner.index.tip(sandbox).filter(|tip| !tip.is_deleted);
+        let tip = self.inner.index.tip(sandbox).filter(Tip::is_live);
         tip.map(|tip| tip.head).ok_or(StoreError::UnknownSandbox(sandbox))
     }
 
@@ -254,23 +263,41 @@ impl Store {
         if found != expected {
             return Err(StoreError::StaleHead { sandbox, expected, found });
         }
-        let mut missing = self.missing(&nodes)?;
+        // A collection waits until all of this is in the log.
+        let phase = self.inner.barrier.enter();
+        let mut roots = Vec::new();
+        for draft in &entries {
+            let Roots { states, blobs } = roots_of(&draft.body);
+            roots.extend(states.into_iter().map(|state| (NodeId::from(state), false)));
+            roots.extend(blobs.into_iter().map(|blob| (blob, true)));
+        }
+        for (id, _) in &roots {
+            if nodes.get(id).is_none() && !self.inner.has(id, &phase)? {
+                return Err(StoreError::MissingNode(*id));
+            }
+        }
+        let mut missing = self.missing(&nodes, &phase)?;
         while let Some(first) = first_part(&mut missing) {
             self.inner.journal.put(first)?;
         }
         let appended = self.inner.journal.append(Append { sandbox, expected, drafts: entries, nodes: missing })?;
+        // A collection may have read this log already, and what was held may be let go now.
+        phase.reach(roots);
+        drop(phase);
         self.inner.nodes.keep(nodes.into_nodes());
         Ok(appended)
     }
 
     fn put_held(&self, nodes: NodeBatch) -> Result<(), StoreError> {
-        let mut missing = self.missing(&nodes)?;
+        let phase = self.inner.barrier.enter();
+        let mut missing = self.missing(&nodes, &phase)?;
         while let Some(first) = first_part(&mut missing) {
             self.inner.journal.put(first)?;
         }
         if !missing.is_empty() {
             self.inner.journal.put(missing)?;
         }
+        drop(phase);
         // Contents come by the gigabyte and are rarely read next; what leads to them is.
         let is_blob = |bytes: &Bytes| bytes.first() == Some(&(NodeKind::Blob as u8));
         self.inner.nodes.keep(nodes.into_nodes().filter(|(_, bytes)| !is_blob(bytes)));
@@ -285,13 +312,17 @@ impl Store {
         self.inner.journal.sync()
     }
 
-    fn missing(&self, nodes: &NodeBatch) -> Result<Vec<(NodeId, Bytes)>, StoreError> {
+    fn missing(&self, nodes: &NodeBatch, phase: &Phase) -> Result<Vec<(NodeId, Bytes)>, StoreError> {
         if let Some((_, large)) = nodes.iter().find(|(_, bytes)| bytes.len() > NODE_LIMIT) {
             let (bytes, limit) = (large.len() as u64, NODE_LIMIT as u64);
             return Err(StoreError::TooLarge { what: "a node", bytes, limit });
         }
         self.inner.index.wait_for_room()?;
-        let missing = self.inner.index.missing(nodes)?;
+        let missing = self.inner.index.missing(nodes, &|id, segment| phase.counts(id, segment))?;
+        if let Phase::Marking(_) = phase {
+            let new: HashSet<NodeId> = missing.iter().map(|(id, _)| *id).collect();
+            phase.reach(nodes.reached().filter(|(id, _)| !new.contains(id)));
+        }
         self.inner.nodes_known.fetch_add((nodes.len() - missing.len()) as u64, Ordering::Relaxed);
         Ok(missing)
     }
@@ -304,7 +335,7 @@ impl Store {
     /// [`StoreError::UnknownSandbox`], or what reading met.
     pub fn entries(&self, sandbox: SandboxId, after_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.log_exists(sandbox)?;
-        self.load(self.inner.index.entries(sandbox, after_seq, limit)?)
+        self.inner.load(self.inner.index.entries(sandbox, after_seq, limit)?)
     }
 
     /// Returns the entries of a log before `before_seq` (`u64::MAX` for all), newest first, at most `limit`.
@@ -313,7 +344,7 @@ impl Store {
     /// As [`Self::entries`].
     pub fn entries_before(&self, sandbox: SandboxId, before_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.log_exists(sandbox)?;
-        self.load(self.inner.index.entries_before(sandbox, before_seq, limit)?)
+        self.inner.load(self.inner.index.entries_before(sandbox, before_seq, limit)?)
     }
 
     /// Returns the number of the entry that records a call, if the sandbox's log has one.
@@ -353,19 +384,12 @@ impl Store {
         self.inner.index.tip(sandbox).map(drop).ok_or(StoreError::UnknownSandbox(sandbox))
     }
 
-    fn load(&self, found: Vec<Found>) -> Result<Vec<Entry>, StoreError> {
-        let load = |found| match found {
-            Found::Pending(entry) => Ok(*entry),
-            Found::Stored(id, location) => log::decode(id, &self.inner.nodes.at(&NodeId(id.0), location)?),
-        };
-        found.into_iter().map(load).collect()
-    }
-
     /// Says whether a state is in the store.
     #[must_use]
     pub fn contains_state(&self, state: StateId) -> bool {
-        let node = self.inner.nodes.node(&state.into());
-        node.is_ok_and(|bytes| bytes.first() == Some(&(NodeKind::State as u8)))
+        let id = NodeId::from(state);
+        let is_kept = self.inner.has(&id, &self.inner.barrier.enter()).unwrap_or(false);
+        is_kept && self.inner.nodes.node(&id).is_ok_and(|bytes| bytes.first() == Some(&(NodeKind::State as u8)))
     }
 
     /// Returns what the store did since it was opened.
@@ -392,6 +416,22 @@ impl Store {
     }
 }
 
+impl Inner {
+    /// Reads entries that the index found.
+    pub(crate) fn load(&self, found: Vec<Found>) -> Result<Vec<Entry>, StoreError> {
+        let load = |found| match found {
+            Found::Pending(entry) => Ok(*entry),
+            Found::Stored(id, location) => log::decode(id, &self.nodes.at(&NodeId(id.0), location)?),
+        };
+        found.into_iter().map(load).collect()
+    }
+
+    /// Says whether a node is there to stay.
+    fn has(&self, id: &NodeId, phase: &Phase) -> Result<bool, StoreError> {
+        Ok(self.index.locate(id)?.is_some_and(|location| phase.counts(id, location.segment)))
+    }
+}
+
 impl NodeSource for Inner {
     fn node(&self, id: &NodeId) -> Result<Bytes, StoreError> {
         self.nodes.node(id)
@@ -408,27 +448,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Store").field("directory", &self.inner.directory).finish_non_exhaustive()
     }
-}
-
-/// Applies the records that the index lacks; returns where the journal ends and how many there were.
-fn replay(disk: &dyn Disk, database: &mut Database) -> Result<(Recovered, u64), StoreError> {
-    let from = database.applied()?;
-    let mut batch: Vec<Written> = Vec::new();
-    let (mut nodes, mut records) = (0, 0);
-    let recovered = recover(disk, from, &mut |record, position| {
-        let written = Written::from_record(record, position)?;
-        nodes += written.placed.len();
-        records += 1;
-        batch.push(written);
-        if nodes >= REPLAY_NODES {
-            database.apply(&batch)?;
-            batch.clear();
-            nodes = 0;
-        }
-        Ok(())
-    })?;
-    database.apply(&batch)?;
-    Ok((recovered, records))
 }
 
 /// Takes the nodes of one full record from the front; none when what is left fits into the last.

@@ -1,10 +1,12 @@
 //! The thread that applies durable records to the database, many at a time.
 
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::database::Database;
-use super::{Shared, Written};
+use super::{Job, Shared, Written};
+use crate::error::StoreError;
 use crate::journal::lock;
 
 /// How long a record may wait for company.
@@ -14,7 +16,11 @@ const BATCH_NODES: usize = 20_000;
 /// How long to wait before trying a failed batch again.
 const RETRY: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+enum Work {
+    Batch(Vec<Arc<Written>>),
+    Job(Job, SyncSender<Result<(), StoreError>>),
+}
+
 pub(super) struct Applier {
     shared: Arc<Shared>,
     database: Database,
@@ -26,7 +32,18 @@ impl Applier {
     }
 
     pub(super) fn run(mut self) {
-        while let Some(batch) = self.next_batch() {
+        while let Some(work) = self.next_work() {
+            let batch = match work {
+                Work::Batch(batch) => batch,
+                Work::Job(job, answer) => {
+                    let outcome = job(&mut self.database);
+                    if let Err(StoreError::Index(error)) = &outcome {
+                        super::database::mark_if_damaged(&self.shared.path, error);
+                    }
+                    drop(answer.send(outcome));
+                    continue;
+                }
+            };
             let outcome = self.database.apply(batch.iter().map(|record| &**record));
             match outcome {
                 Ok(()) => {
@@ -46,8 +63,9 @@ impl Applier {
         }
     }
 
-    /// Waits for durable records, and a moment more for others to come; none when the index is closed and nothing is left.
-    fn next_batch(&self) -> Option<Vec<Arc<Written>>> {
+    /// Waits for durable records, and a moment more for others to come, or for a job once there are none; nothing is returned
+    /// when the index is closed and nothing is left.
+    fn next_work(&self) -> Option<Work> {
         let mut todo = lock(&self.shared.todo);
         let mut since: Option<Instant> = None;
         loop {
@@ -61,8 +79,12 @@ impl Applier {
             });
             let count = count.count();
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
-            if count > 0 && (nodes >= BATCH_NODES || waited >= GATHER || todo.is_closed) {
-                return Some(todo.waiting.drain(..count).collect());
+            let is_hurried = nodes >= BATCH_NODES || waited >= GATHER || todo.is_closed || !todo.jobs.is_empty();
+            if count > 0 && is_hurried {
+                return Some(Work::Batch(todo.waiting.drain(..count).collect()));
+            }
+            if let Some((job, answer)) = todo.jobs.pop_front() {
+                return Some(Work::Job(job, answer));
             }
             if todo.is_closed {
                 return None;

@@ -13,11 +13,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params}
 use super::Written;
 use crate::error::StoreError;
 use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
-use crate::journal::segment::{Location, Position};
-use crate::log::{Entry, EntryBody, Head, OperationKind, Tip};
+use crate::journal::segment::{Location, Position, SegmentId};
+use crate::log::{Entry, EntryBody, Head, Life, OperationKind, Tip};
 
 /// The version of the tables; any other is rebuilt.
-const INDEX_VERSION: i64 = 1;
+const INDEX_VERSION: i64 = 2;
 /// After how many nodes SQLite's log is moved to its file.
 const CHECKPOINT_NODES: usize = 20_000;
 
@@ -27,16 +27,22 @@ const TABLES: &str = "
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE entries (
         sandbox BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,
-        segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
         kind INTEGER NOT NULL, after BLOB, time INTEGER NOT NULL,
         PRIMARY KEY (sandbox, seq)
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE expired (
+        sandbox BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (sandbox, first, last)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE purged (sandbox BLOB PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE rewritten (
+        number INTEGER PRIMARY KEY, rewrite INTEGER NOT NULL, last_number INTEGER NOT NULL
+    ) STRICT;
     CREATE TABLE calls (
         sandbox BLOB NOT NULL, call BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (sandbox, call)
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE heads (
         sandbox BLOB PRIMARY KEY, entry BLOB NOT NULL, seq INTEGER NOT NULL, state BLOB NOT NULL,
-        generation INTEGER NOT NULL, deleted INTEGER NOT NULL
+        generation INTEGER NOT NULL, deleted INTEGER
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE checkpoints (
         sandbox BLOB NOT NULL, name TEXT NOT NULL, state BLOB NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
@@ -122,13 +128,21 @@ impl Database {
         Ok(())
     }
 
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) const fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// Returns the last record that was applied.
     pub(crate) fn applied(&self) -> rusqlite::Result<Option<Position>> {
         let mut query =
             self.connection.prepare_cached("SELECT segment, start, end, seq, epoch, checksum FROM applied")?;
         let row = query.query_row([], |row| {
             Ok(Position {
-                segment: row.get(0)?,
+                segment: SegmentId::from_u64(unsigned(row, 0)?),
                 start: unsigned(row, 1)?,
                 end: unsigned(row, 2)?,
                 seq: unsigned(row, 3)?,
@@ -149,7 +163,9 @@ impl Database {
                 state: StateId(row.get(3)?),
                 generation: unsigned(row, 4)?,
             };
-            Ok((SandboxId(row.get(0)?), Tip { head, is_deleted: row.get(5)? }))
+            let deleted: Option<i64> = row.get(5)?;
+            let life = deleted.map_or(Life::Live, |time| Life::Deleted(Timestamp(time)));
+            Ok((SandboxId(row.get(0)?), Tip { head, life }))
         })?;
         rows.collect()
     }
@@ -161,32 +177,21 @@ impl Database {
         let mut nodes = 0;
         {
             let mut insert = transaction
-                .prepare_cached("INSERT OR IGNORE INTO nodes (id, segment, offset, length) VALUES (?, ?, ?, ?)")?;
+                .prepare_cached("INSERT OR REPLACE INTO nodes (id, segment, offset, length) VALUES (?, ?, ?, ?)")?;
             for record in records {
                 for (id, Location { segment, offset, length }) in &record.placed {
+                    let segment = segment.to_u64().cast_signed();
                     insert.execute(params![id.as_bytes(), segment, offset.cast_signed(), length])?;
                 }
-                for (entry, (_, location)) in record.entries.iter().zip(&record.placed) {
-                    apply_entry(&transaction, entry, *location)?;
+                for entry in &record.entries {
+                    apply_entry(&transaction, entry)?;
                 }
                 nodes += record.placed.len();
                 last = Some(record.position);
             }
         }
-        if let Some(Position { segment, start, end, seq, epoch, checksum }) = last {
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO applied (one, segment, start, end, seq, epoch, checksum)
-                     VALUES (1, ?, ?, ?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    segment,
-                    start.cast_signed(),
-                    end.cast_signed(),
-                    seq.cast_signed(),
-                    epoch.cast_signed(),
-                    checksum
-                ])?;
+        if let Some(position) = last {
+            set_applied(&transaction, position)?;
         }
         transaction.commit()?;
         self.logged_nodes += nodes;
@@ -206,31 +211,39 @@ impl Database {
     }
 }
 
-fn apply_entry(connection: &Connection, entry: &Entry, location: Location) -> rusqlite::Result<()> {
+pub(super) fn set_applied(connection: &Connection, position: Position) -> rusqlite::Result<()> {
+    let Position { segment, start, end, seq, epoch, checksum } = position;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO applied (one, segment, start, end, seq, epoch, checksum) VALUES (1, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            segment.to_u64().cast_signed(),
+            start.cast_signed(),
+            end.cast_signed(),
+            seq.cast_signed(),
+            epoch.cast_signed(),
+            checksum
+        ])?;
+    Ok(())
+}
+
+fn apply_entry(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     let (kind, after) = match &entry.body {
         EntryBody::Operation(operation) => (i64::from(operation.kind as u8), Some(operation.after.0)),
         EntryBody::Checkpoint { state, .. } => (256, Some(state.0)),
         EntryBody::CheckpointDeleted { .. } => (257, None),
         EntryBody::Policy { .. } => (258, None),
         EntryBody::Other { kind, .. } => (0x1_0000 + i64::from(*kind), None),
+        EntryBody::Expired { .. } => (259, None),
+        EntryBody::Purged => (260, None),
     };
     let sandbox = &entry.sandbox.0;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO entries (sandbox, seq, id, segment, offset, length, kind, after, time)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO entries (sandbox, seq, id, kind, after, time) VALUES (?, ?, ?, ?, ?, ?)",
         )?
-        .execute(params![
-            sandbox,
-            entry.seq.cast_signed(),
-            entry.id.as_bytes(),
-            location.segment,
-            location.offset.cast_signed(),
-            location.length,
-            kind,
-            after,
-            entry.time.0
-        ])?;
+        .execute(params![sandbox, entry.seq.cast_signed(), entry.id.as_bytes(), kind, after, entry.time.0])?;
     match &entry.body {
         EntryBody::Operation(operation) => {
             connection
@@ -244,7 +257,7 @@ fn apply_entry(connection: &Connection, entry: &Entry, location: Location) -> ru
                     entry.seq.cast_signed(),
                     operation.after.as_bytes(),
                     operation.generation.cast_signed(),
-                    operation.kind == OperationKind::Delete
+                    (operation.kind == OperationKind::Delete).then_some(entry.time.0)
                 ])?;
             if let Some(call) = &operation.call {
                 connection
@@ -264,6 +277,22 @@ fn apply_entry(connection: &Connection, entry: &Entry, location: Location) -> ru
             connection
                 .prepare_cached("DELETE FROM checkpoints WHERE sandbox = ? AND name = ?")?
                 .execute(params![sandbox, name])?;
+        }
+        EntryBody::Expired { ranges } => {
+            let mut insert =
+                connection.prepare_cached("INSERT OR IGNORE INTO expired (sandbox, first, last) VALUES (?, ?, ?)")?;
+            for (first, last) in ranges {
+                insert.execute(params![sandbox, first.cast_signed(), last.cast_signed()])?;
+            }
+        }
+        EntryBody::Purged => {
+            for table in ["entries", "calls", "heads", "checkpoints", "expired"] {
+                connection.prepare_cached(&format!("DELETE FROM {table} WHERE sandbox = ?"))?.execute([sandbox])?;
+            }
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO purged (sandbox, entry) VALUES (?, ?)")?
+                .execute(params![sandbox, entry.id.as_bytes()])?;
+            return Ok(());
         }
         EntryBody::Policy { .. } | EntryBody::Other { .. } => {}
     }
@@ -291,19 +320,24 @@ pub(crate) fn locate(connection: &Connection, id: &NodeId) -> rusqlite::Result<O
     query.query_row([id.as_bytes()], |row| location(row, 0)).optional()
 }
 
-/// Keeps the nodes that the database does not have.
-pub(crate) fn retain_missing(connection: &Connection, nodes: &mut Vec<(NodeId, Bytes)>) -> rusqlite::Result<()> {
+/// Keeps the nodes that the database does not have where they count.
+pub(crate) fn retain_missing(
+    connection: &Connection,
+    nodes: &mut Vec<(NodeId, Bytes)>,
+    counts: &dyn Fn(&NodeId, SegmentId) -> bool,
+) -> rusqlite::Result<()> {
     let snapshot = connection.unchecked_transaction()?;
     let mut failed = None;
     {
-        let mut query = snapshot.prepare_cached("SELECT 1 FROM nodes WHERE id = ?")?;
+        let mut query = snapshot.prepare_cached("SELECT segment FROM nodes WHERE id = ?")?;
         nodes.retain(|(id, _)| {
-            query.exists([id.as_bytes()]).map_or_else(
+            let found = query.query_row([id.as_bytes()], |row| unsigned(row, 0)).optional();
+            found.map_or_else(
                 |error| {
                     failed.get_or_insert(error);
                     true
                 },
-                |exists| !exists,
+                |segment| segment.is_none_or(|segment| !counts(id, SegmentId::from_u64(segment))),
             )
         });
     }
@@ -317,8 +351,8 @@ pub(crate) fn entries_after(
     seq: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<(u64, EntryId, Location)>> {
-    let query =
-        "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let query = "SELECT e.seq, e.id, n.segment, n.offset, n.length FROM entries e JOIN nodes n ON n.id = e.id
+         WHERE e.sandbox = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
     entries(connection, query, sandbox, seq, limit)
 }
 
@@ -338,8 +372,8 @@ pub(crate) fn entries_before(
     seq: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<(u64, EntryId, Location)>> {
-    let query =
-        "SELECT seq, id, segment, offset, length FROM entries WHERE sandbox = ? AND seq < ? ORDER BY seq DESC LIMIT ?";
+    let query = "SELECT e.seq, e.id, n.segment, n.offset, n.length FROM entries e JOIN nodes n ON n.id = e.id
+         WHERE e.sandbox = ? AND e.seq < ? ORDER BY e.seq DESC LIMIT ?";
     entries(connection, query, sandbox, seq, limit)
 }
 
@@ -379,10 +413,11 @@ pub(crate) fn checkpoints(connection: &Connection, sandbox: SandboxId) -> rusqli
 }
 
 fn location(row: &Row<'_>, first: usize) -> rusqlite::Result<Location> {
-    Ok(Location { segment: row.get(first)?, offset: unsigned(row, first + 1)?, length: row.get(first + 2)? })
+    let segment = SegmentId::from_u64(unsigned(row, first)?);
+    Ok(Location { segment, offset: unsigned(row, first + 1)?, length: row.get(first + 2)? })
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 

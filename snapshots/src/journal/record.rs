@@ -3,7 +3,7 @@
 //! A fixed header, a table of (id, length) for each entry and node, a keyed checksum over both, then the entries' and nodes'
 //! bytes, padded to eight. The bytes are covered by the ids in the table, so nothing is hashed twice.
 
-use super::segment::{Location, Placed, hash_at, u32_at, u64_at};
+use super::segment::{Location, Placed, SegmentId, hash_at, u32_at, u64_at};
 use crate::id::{NodeId, SandboxId};
 use crate::node::node_id;
 
@@ -12,7 +12,8 @@ pub(crate) const ALIGNMENT: usize = 8;
 /// The bytes of a record before its table.
 pub(crate) const FIXED_BYTES: usize = 112;
 
-const MAGIC: [u8; 8] = *b"sgrecord";
+/// The first bytes of every record.
+pub(crate) const MAGIC: [u8; 8] = *b"sgrecord";
 const ITEM_BYTES: usize = 36;
 const CHECKSUM_BYTES: usize = 32;
 
@@ -24,6 +25,8 @@ pub(crate) enum RecordKind {
     Append = 1,
     /// Nodes ahead of the entries that need them.
     Nodes = 2,
+    /// The first of a segment that was rewritten: what it stands for.
+    Rewritten = 3,
 }
 
 /// The fixed part of a record.
@@ -72,7 +75,7 @@ pub(crate) fn encoded_length(items: usize, payload_bytes: u64) -> u64 {
 pub(crate) fn encode(
     out: &mut Vec<u8>,
     key: &[u8; 32],
-    segment: u32,
+    segment: SegmentId,
     header: &RecordHeader,
     items: &[(NodeId, &[u8])],
 ) -> ([u8; 32], Vec<Placed>) {
@@ -111,62 +114,80 @@ pub(crate) fn encode(
     (checksum, placed)
 }
 
+/// Returns how long the head (fixed part, table and checksum) of a record is, of which at most `available` bytes are there.
+pub(crate) fn head_length(fixed: &[u8], offset: u64, available: u64) -> Result<usize, NoRecord> {
+    if fixed.len() < FIXED_BYTES || fixed[..8] != MAGIC {
+        return Err(NoRecord("no record begins here"));
+    }
+    if u64_at(fixed, 56) != offset {
+        return Err(NoRecord("the record was written for another place"));
+    }
+    let length = u64_at(fixed, 24);
+    if length > available {
+        return Err(NoRecord("the file ends within a record"));
+    }
+    let items = u64::from(u32_at(fixed, 12)) + u64::from(u32_at(fixed, 16));
+    let head = items * ITEM_BYTES as u64 + (FIXED_BYTES + CHECKSUM_BYTES) as u64;
+    let fits = (head <= length).then(|| usize::try_from(head).ok()).flatten();
+    fits.ok_or(NoRecord("the record's table does not fit into it"))
+}
+
+/// Reads a record's whole head; returns its header and checksum.
+pub(crate) fn parse_head(head: &[u8], key: &[u8; 32], offset: u64) -> Result<(RecordHeader, [u8; 32]), NoRecord> {
+    let checked = head.len().saturating_sub(CHECKSUM_BYTES);
+    let kind = match u32_at(head, 8) {
+        1 => RecordKind::Append,
+        2 => RecordKind::Nodes,
+        3 => RecordKind::Rewritten,
+        _ => return Err(NoRecord("the record is of an unknown kind")),
+    };
+    let checksum = hash_at(head, checked);
+    if blake3::keyed_hash(key, &head[..checked]) != checksum {
+        return Err(NoRecord("the record does not match its checksum"));
+    }
+    let header = RecordHeader {
+        kind,
+        entries: u32_at(head, 12),
+        nodes: u32_at(head, 16),
+        length: u64_at(head, 24),
+        seq: u64_at(head, 32),
+        epoch: u64_at(head, 40),
+        synced: u64_at(head, 48),
+        offset,
+        sandbox: SandboxId(sandbox_at(head, 64)),
+        previous: hash_at(head, 80),
+    };
+    let payload: u64 = table(head).map(|(_, length)| u64::from(length)).sum();
+    if encoded_length(table(head).count(), payload) != header.length {
+        return Err(NoRecord("the record's length does not match its table"));
+    }
+    Ok((header, checksum))
+}
+
+/// Gives the ids and lengths of a head's items, entries first.
+pub(crate) fn table(head: &[u8]) -> impl Iterator<Item = (NodeId, u32)> {
+    let rows = head.len().saturating_sub(FIXED_BYTES + CHECKSUM_BYTES) / ITEM_BYTES;
+    let row = move |item| FIXED_BYTES + item * ITEM_BYTES;
+    (0..rows).map(move |item| (NodeId(hash_at(head, row(item))), u32_at(head, row(item) + 32)))
+}
+
 impl<'a> Record<'a> {
     /// Reads the record that `bytes` begin with, which lie at `offset` of a segment: its header and table, not its payload.
     pub(crate) fn parse(bytes: &'a [u8], key: &[u8; 32], offset: u64) -> Result<Self, NoRecord> {
         let fixed = bytes.get(..FIXED_BYTES).ok_or(NoRecord("the file ends within a record"))?;
-        if fixed[..8] != MAGIC {
-            return Err(NoRecord("no record begins here"));
-        }
-        if u64_at(fixed, 56) != offset {
-            return Err(NoRecord("the record was written for another place"));
-        }
-        let kind = match u32_at(fixed, 8) {
-            1 => RecordKind::Append,
-            2 => RecordKind::Nodes,
-            _ => return Err(NoRecord("the record is of an unknown kind")),
-        };
-        let (entries, nodes, length) = (u32_at(fixed, 12), u32_at(fixed, 16), u64_at(fixed, 24));
-        let length_here = usize::try_from(length).ok().filter(|&length| length <= bytes.len());
-        let whole = &bytes[..length_here.ok_or(NoRecord("the file ends within a record"))?];
-        let items = usize::try_from(u64::from(entries) + u64::from(nodes)).unwrap_or(usize::MAX);
-        let checked = items.checked_mul(ITEM_BYTES).and_then(|table| table.checked_add(FIXED_BYTES));
-        let checked = checked.filter(|&checked| checked.saturating_add(CHECKSUM_BYTES) <= whole.len());
-        let checked = checked.ok_or(NoRecord("the record's table does not fit into it"))?;
-        let checksum = hash_at(whole, checked);
-        if blake3::keyed_hash(key, &whole[..checked]) != checksum {
-            return Err(NoRecord("the record does not match its checksum"));
-        }
-        let header = RecordHeader {
-            kind,
-            entries,
-            nodes,
-            length,
-            seq: u64_at(fixed, 32),
-            epoch: u64_at(fixed, 40),
-            synced: u64_at(fixed, 48),
-            offset,
-            sandbox: SandboxId(sandbox_at(fixed, 64)),
-            previous: hash_at(fixed, 80),
-        };
-        let record = Self { header, checksum, bytes: whole };
-        let payload: u64 = record.lengths().map(u64::from).sum();
-        if encoded_length(items, payload) != length {
-            return Err(NoRecord("the record's length does not match its table"));
-        }
-        Ok(record)
+        let head_bytes = head_length(fixed, offset, bytes.len() as u64)?;
+        let (header, checksum) = parse_head(&bytes[..head_bytes], key, offset)?;
+        // The head was checked against how many bytes there are, and the length against the head.
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        Ok(Self { header, checksum, bytes: &bytes[..length] })
     }
 
     fn items(&self) -> usize {
         self.header.entries as usize + self.header.nodes as usize
     }
 
-    fn lengths(&self) -> impl Iterator<Item = u32> {
-        (0..self.items()).map(|item| u32_at(self.bytes, FIXED_BYTES + item * ITEM_BYTES + 32))
-    }
-
     /// Gives each item with where it lies in the segment and its bytes: entries first.
-    pub(crate) fn placed(&self, segment: u32) -> impl Iterator<Item = (Placed, &'a [u8])> {
+    pub(crate) fn placed(&self, segment: SegmentId) -> impl Iterator<Item = (Placed, &'a [u8])> {
         let bytes = self.bytes;
         let base = self.header.offset;
         let mut within = FIXED_BYTES + self.items() * ITEM_BYTES + CHECKSUM_BYTES;
@@ -183,7 +204,7 @@ impl<'a> Record<'a> {
     /// Verifies every item against its id, and that the padding is zeros.
     pub(crate) fn verify(&self) -> Result<(), NoRecord> {
         let mut end = FIXED_BYTES + self.items() * ITEM_BYTES + CHECKSUM_BYTES;
-        for ((id, _), bytes) in self.placed(0) {
+        for ((id, _), bytes) in self.placed(SegmentId::default()) {
             if node_id(bytes) != id {
                 return Err(NoRecord("a node of the record does not match its name"));
             }
@@ -226,11 +247,11 @@ mod tests {
             previous: [8; 32],
         };
         let mut out = Vec::new();
-        let (_, placed) = encode(&mut out, &KEY, 1, &header, &items);
+        let (_, placed) = encode(&mut out, &KEY, SegmentId::plain(1), &header, &items);
         let parsed = Record::parse(&out, &KEY, 128).unwrap();
         assert_eq!(parsed.header, header);
         parsed.verify().unwrap();
-        assert_eq!(parsed.placed(1).map(|(placed, _)| placed).collect::<Vec<_>>(), placed);
+        assert_eq!(parsed.placed(SegmentId::plain(1)).map(|(placed, _)| placed).collect::<Vec<_>>(), placed);
         out
     }
 
@@ -274,7 +295,7 @@ mod tests {
                 bytes[checked..checked + CHECKSUM_BYTES].copy_from_slice(checksum.as_bytes());
             }
             if let Ok(record) = Record::parse(&bytes, &KEY, 128) {
-                prop_assert_eq!(record.placed(1).count(), (counts[0] + counts[1]) as usize);
+                prop_assert_eq!(record.placed(SegmentId::plain(1)).count(), (counts[0] + counts[1]) as usize);
             }
         }
     }

@@ -7,14 +7,16 @@
 use std::sync::Arc;
 
 use super::disk::{Disk, SegmentFile};
-use super::record::{ALIGNMENT, NoRecord, Record, RecordHeader};
-use super::segment::{self, FILLING, HEADER_BYTES, HeaderBytes, HeaderError, PLAIN, Position, SegmentHeader};
+use super::layout::Layout;
+use super::reader::OpenedSegment;
+use super::record::{ALIGNMENT, NoRecord, Record, RecordHeader, RecordKind};
+use super::segment::{HEADER_BYTES, Position, SegmentId};
 use crate::error::StoreError;
 
 /// A segment that can be written on.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
-    pub(crate) number: u32,
+    pub(crate) id: SegmentId,
     pub(crate) file: Arc<dyn SegmentFile>,
     pub(crate) key: [u8; 32],
     /// Where the next record begins.
@@ -32,124 +34,103 @@ pub(crate) struct Recovered {
     pub(crate) active: Option<OpenSegment>,
     /// How many segments there are.
     pub(crate) segments: u64,
-    /// How many bytes of a torn tail were cut.
+    /// How many bytes of a torn tail there were.
     pub(crate) cut_bytes: u64,
 }
 
-/// Reads all whole records after `from`, in order, and cuts a torn tail.
+/// What may be done to the segments while they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// A torn tail is cut, and what was found is made durable.
+    Write,
+    /// Nothing is changed: somebody else may be writing.
+    Read,
+}
+
+/// Reads all whole records after `from`, in order, and cuts a torn tail. `None` says that `from` is the middle of a segment
+/// that was rewritten since: then only a new index can be right.
 ///
 /// # Errors
 /// [`StoreError::DamagedFile`] when a record that was durable does not verify or is gone.
 pub(crate) fn recover(
     disk: &dyn Disk,
+    layout: &Layout,
     from: Option<Position>,
+    access: Access,
     on_record: &mut dyn FnMut(&Record<'_>, Position) -> Result<(), StoreError>,
-) -> Result<Recovered, StoreError> {
-    let numbers = segment_numbers(disk)?;
-    let segments = numbers.len() as u64;
+) -> Result<Option<Recovered>, StoreError> {
+    let segments = layout.segments.len() as u64;
     let mut last = from.unwrap_or_default();
-    let Some(&newest) = numbers.last() else {
+    let mut recovered = Recovered { last, active: None, segments, cut_bytes: 0 };
+    let Some(&(newest, _)) = layout.segments.last() else {
         return match from {
             Some(_) => Err(damaged(disk, last.segment, last.start, "the segment is gone")),
-            None => Ok(Recovered { last, active: None, segments, cut_bytes: 0 }),
+            None => Ok(Some(recovered)),
         };
     };
-    if from.is_some() && !(1..=newest).contains(&last.segment) {
-        return Err(damaged(disk, last.segment, last.start, "the segment is gone"));
-    }
-    let mut recovered = Recovered { last, active: None, segments, cut_bytes: 0 };
-    for number in last.segment.max(1)..=newest {
-        let found = open_segment(disk, number)?;
-        if number == newest {
-            // What is read back now may never have been synced by whoever wrote it.
-            let name = segment::name(number);
-            found.file.sync_data().map_err(|source| io_error(disk, "sync", &name, source))?;
+    let first = layout.of_number(last.segment.number.max(1));
+    let first = first.ok_or_else(|| damaged(disk, last.segment, last.start, "the segment is gone"))?;
+    for &(id, _) in layout.segments.iter().filter(|(id, _)| *id >= first) {
+        let found = OpenedSegment::open(disk, id)?;
+        let is_first = from.is_some() && id == first;
+        if let (true, Some(end)) = (is_first, found.end()) {
+            if (end.seq, end.checksum) != (last.seq, last.checksum) {
+                return Ok(None);
+            }
+            last = end;
+            continue;
         }
-        let start = if number == last.segment { last.start } else { HEADER_BYTES };
+        if id == newest && access == Access::Write {
+            // What is read back now may never have been synced by whoever wrote it.
+            found.file.sync_data().map_err(|source| io_error(disk, "sync", &id.name(), source))?;
+        }
+        let start = if is_first { last.start } else { HEADER_BYTES };
         let bytes = read_from(disk, &found, start)?;
         let mut scan = Scan { disk, found: &found, bytes: &bytes, start, offset: start };
-        if number == last.segment {
+        if is_first {
             scan.expect_last(last)?;
         } else if (found.header.previous, found.header.first_seq) != (last.checksum, last.seq + 1) {
-            return Err(damaged(disk, number, 0, "the segment does not follow the one before it: records are missing"));
+            return Err(damaged(disk, id, 0, "the segment does not follow the one before it: records are missing"));
         }
         let failure = scan.records(&mut last, on_record)?;
         let end = scan.offset;
         let torn = match failure {
             None => 0,
             Some(NoRecord(reason)) => {
-                if number != newest || scan.was_synced(last.seq + 1) {
-                    return Err(damaged(disk, number, end, reason));
+                if id != newest || scan.was_synced(last.seq + 1) {
+                    return Err(damaged(disk, id, end, reason));
                 }
                 scan.torn_bytes()
             }
         };
-        if number == newest {
+        if let Some(whole) = found.end() {
+            if end != whole.end {
+                return Err(damaged(disk, id, end, "records are missing at its end"));
+            }
+            last = whole;
+        } else if id == newest {
             recovered.cut_bytes = torn;
-            recovered.active = Some(cut(disk, &found, end, torn)?);
+            if access == Access::Write {
+                recovered.active = Some(cut(disk, &found, end, torn)?);
+            }
         }
     }
     recovered.last = last;
-    Ok(recovered)
+    Ok(Some(recovered))
 }
 
-struct Found {
-    number: u32,
-    file: Arc<dyn SegmentFile>,
-    header: SegmentHeader,
-    length: u64,
-}
-
-fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
-    let names = disk.list().map_err(|source| io_error(disk, "list", "", source))?;
-    for unnamed in names.iter().filter(|name| *name == FILLING || *name == PLAIN) {
-        disk.remove(unnamed).map_err(|source| io_error(disk, "remove", unnamed, source))?;
-    }
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| segment::number(name)).collect();
-    numbers.sort_unstable();
-    match numbers.iter().zip(1u32..).find(|(number, expected)| *number != expected) {
-        Some((_, missing)) => Err(damaged(disk, missing, 0, "the segment is gone")),
-        None => Ok(numbers),
-    }
-}
-
-fn open_segment(disk: &dyn Disk, number: u32) -> Result<Found, StoreError> {
-    let name = segment::name(number);
-    let file = disk.open(&name).map_err(|source| io_error(disk, "open", &name, source))?;
-    let length = file.length().map_err(|source| io_error(disk, "measure", &name, source))?;
-    if length < HEADER_BYTES {
-        return Err(damaged(disk, number, length, "the segment ends within its header"));
-    }
-    let mut bytes: HeaderBytes = [0; 128];
-    file.read_exact_at(&mut bytes, 0).map_err(|source| io_error(disk, "read", &name, source))?;
-    let header = SegmentHeader::from_bytes(&bytes).map_err(|error| match error {
-        HeaderError::Damaged(reason) => damaged(disk, number, 0, reason),
-        HeaderError::Newer(found) => {
-            let what = disk.path(&name).display().to_string();
-            StoreError::NewerFormat { what, found, known: segment::SEGMENT_VERSION }
-        }
-    })?;
-    if header.number != number {
-        return Err(damaged(disk, number, 12, "the header has another segment's number"));
-    }
-    Ok(Found { number, file, header, length })
-}
-
-fn read_from(disk: &dyn Disk, found: &Found, start: u64) -> Result<Vec<u8>, StoreError> {
+fn read_from(disk: &dyn Disk, found: &OpenedSegment, start: u64) -> Result<Vec<u8>, StoreError> {
     let length = found.length.checked_sub(start).and_then(|length| usize::try_from(length).ok());
-    let length = length.ok_or_else(|| damaged(disk, found.number, found.length, "records are missing at its end"))?;
+    let length = length.ok_or_else(|| damaged(disk, found.id(), found.length, "records are missing at its end"))?;
     let mut bytes = vec![0; length];
-    found
-        .file
-        .read_exact_at(&mut bytes, start)
-        .map_err(|source| io_error(disk, "read", &segment::name(found.number), source))?;
+    found.file.read_exact_at(&mut bytes, start).map_err(|source| io_error(disk, "read", &found.id().name(), source))?;
     Ok(bytes)
 }
 
 /// One segment's bytes from `start` on, and how far they were read.
 struct Scan<'a> {
     disk: &'a dyn Disk,
-    found: &'a Found,
+    found: &'a OpenedSegment,
     bytes: &'a [u8],
     start: u64,
     offset: u64,
@@ -186,6 +167,9 @@ impl<'a> Scan<'a> {
         last: &mut Position,
         on_record: &mut dyn FnMut(&Record<'_>, Position) -> Result<(), StoreError>,
     ) -> Result<Option<NoRecord>, StoreError> {
+        let is_rewritten = self.found.rewritten.is_some();
+        // In a segment that was rewritten records are missing, and each names the one before it that is left.
+        let mut before = last.checksum;
         loop {
             let rest = self.at(self.offset);
             if rest.first().is_none_or(|&byte| byte == 0) && is_zero(rest) {
@@ -196,12 +180,16 @@ impl<'a> Scan<'a> {
                 Err(failure) => return Ok(Some(failure)),
             };
             let RecordHeader { seq, epoch, previous, length, .. } = record.header;
-            if seq != last.seq + 1 || previous != last.checksum || epoch < last.epoch {
+            let follows = if is_rewritten { seq >= last.seq } else { seq == last.seq + 1 };
+            if !follows || previous != before || epoch < last.epoch {
                 return Ok(Some(NoRecord("the record does not follow the one before it")));
             }
             let (start, end) = (self.offset, self.offset + length);
-            *last = Position { segment: self.found.number, start, end, seq, epoch, checksum: record.checksum };
-            on_record(&record, *last)?;
+            before = record.checksum;
+            *last = Position { segment: self.found.id(), start, end, seq, epoch, checksum: record.checksum };
+            if record.header.kind != RecordKind::Rewritten {
+                on_record(&record, *last)?;
+            }
             self.offset = end;
         }
     }
@@ -228,9 +216,9 @@ impl<'a> Scan<'a> {
 }
 
 /// Makes the torn tail zeros again, durably, so that nothing of it can ever be taken for a record.
-fn cut(disk: &dyn Disk, found: &Found, end: u64, torn: u64) -> Result<OpenSegment, StoreError> {
+fn cut(disk: &dyn Disk, found: &OpenedSegment, end: u64, torn: u64) -> Result<OpenSegment, StoreError> {
     const STEP: usize = 1 << 20;
-    let name = segment::name(found.number);
+    let name = found.id().name();
     let failed = |source| io_error(disk, "cut the torn tail of", &name, source);
     if torn > 0 {
         tracing::warn!(segment = %name, at = end, bytes = torn, "cutting a torn tail");
@@ -243,8 +231,8 @@ fn cut(disk: &dyn Disk, found: &Found, end: u64, torn: u64) -> Result<OpenSegmen
         }
         found.file.sync_data().map_err(failed)?;
     }
-    let (number, file, key) = (found.number, Arc::clone(&found.file), found.header.key);
-    Ok(OpenSegment { number, file, key, offset: end, filled: found.length.max(end) })
+    let (id, file, key) = (found.id(), Arc::clone(&found.file), found.header.key);
+    Ok(OpenSegment { id, file, key, offset: end, filled: found.length.max(end) })
 }
 
 /// Says whether all bytes are zero.
@@ -253,8 +241,8 @@ fn is_zero(bytes: &[u8]) -> bool {
     words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && tail.iter().all(|&byte| byte == 0)
 }
 
-pub(crate) fn damaged(disk: &dyn Disk, number: u32, offset: u64, reason: &str) -> StoreError {
-    StoreError::DamagedFile { path: disk.path(&segment::name(number)), offset, reason: reason.to_owned() }
+pub(crate) fn damaged(disk: &dyn Disk, segment: SegmentId, offset: u64, reason: &str) -> StoreError {
+    StoreError::DamagedFile { path: disk.path(&segment.name()), offset, reason: reason.to_owned() }
 }
 
 pub(crate) fn io_error(disk: &dyn Disk, action: &'static str, name: &str, source: std::io::Error) -> StoreError {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::disk::{Disk, SegmentFile};
 use super::record::{RecordHeader, RecordKind, encode, encoded_length};
 use super::recovery::{OpenSegment, io_error};
-use super::segment::{FILLING, HEADER_BYTES, PLAIN, Position, SegmentHeader, name};
+use super::segment::{FILLING, HEADER_BYTES, PLAIN, Position, SegmentHeader, SegmentId};
 use super::{Answer, Append, Request, Settings, Shared, Work, lock};
 use crate::error::StoreError;
 use crate::id::{NodeId, SandboxId};
@@ -122,7 +122,7 @@ impl Writer {
         if found.map(|tip| tip.head.entry) != expected {
             return Err(StoreError::StaleHead { sandbox, expected, found: found.map(|tip| tip.head.entry) });
         }
-        if found.is_some_and(|tip| tip.is_deleted) {
+        if found.is_some_and(|tip| !tip.admits(drafts.first().map(|draft| &draft.body))) {
             return Err(StoreError::UnknownSandbox(sandbox));
         }
         let mut tip = found;
@@ -174,10 +174,9 @@ impl Writer {
             sandbox,
             previous: self.last.checksum,
         };
-        let (checksum, placed) =
-            encode(&mut self.group.buffer, &self.segment.key, self.segment.number, &header, &items);
+        let (checksum, placed) = encode(&mut self.group.buffer, &self.segment.key, self.segment.id, &header, &items);
         self.segment.offset += length;
-        let (segment, end) = (self.segment.number, self.segment.offset);
+        let (segment, end) = (self.segment.id, self.segment.offset);
         self.last = Position { segment, start, end, seq: header.seq, epoch: self.epoch, checksum };
         self.group.written.push(Written { position: self.last, entries: Vec::new(), placed });
         let counters = &self.shared.counters;
@@ -194,7 +193,7 @@ impl Writer {
             return Ok(());
         }
         let written = self.segment.file.write_all_at(buffer, *start);
-        written.map_err(|source| self.shared.fail("write", &name(self.segment.number), &source))?;
+        written.map_err(|source| self.shared.fail("write", &self.segment.id.name(), &source))?;
         let bytes = buffer.len() as u64;
         *start += bytes;
         buffer.clear();
@@ -220,17 +219,18 @@ impl Writer {
         self.flush()?;
         // A segment is wholly durable before there is another: only the last one can have a torn tail.
         self.shared.sync()?;
-        let number = self.segment.number.checked_add(1);
+        let number = self.segment.id.number.checked_add(1);
         let number = number.ok_or_else(|| self.shared.stop("there are no more segment numbers".to_owned()))?;
         let header = self.header_of(number);
+        let id = header.id;
         let shared = Arc::clone(&self.shared);
-        let failed = |action: &str, source: std::io::Error| shared.fail(action, &name(number), &source);
+        let failed = |action: &str, source: std::io::Error| shared.fail(action, &id.name(), &source);
         let (file, temporary) = match &ready {
             Some((file, _)) => (Arc::clone(file), FILLING),
             None => (shared.disk.create(PLAIN).map_err(|source| failed("create", source))?, PLAIN),
         };
         begin(&*shared.disk, &*file, temporary, &header).map_err(|source| failed("begin", source))?;
-        *lock(&shared.active) = (number, Arc::clone(&file));
+        *lock(&shared.active) = (id, Arc::clone(&file));
         shared.counters.segments.fetch_add(1, Ordering::Relaxed);
         if self.segment.filled > self.segment.offset {
             // The zeros left behind are of no more use; keeping them would do no harm.
@@ -244,7 +244,7 @@ impl Writer {
             Some((_, bytes)) => bytes,
             None => shared.settings.segment_bytes.max(HEADER_BYTES.saturating_add(length)),
         };
-        self.segment = OpenSegment { number, file, key: header.key, offset: HEADER_BYTES, filled };
+        self.segment = OpenSegment { id, file, key: header.key, offset: HEADER_BYTES, filled };
         self.group.start = HEADER_BYTES;
         Ok(())
     }
@@ -278,14 +278,14 @@ impl Drop for Closing {
 fn new_header(number: u32, epoch: u64, first_seq: u64, previous: [u8; 32], salt: &[u8; 16]) -> SegmentHeader {
     let mut hasher = blake3::Hasher::new_derive_key("sandglass 2026 segment key");
     hasher.update(salt).update(&number.to_le_bytes()).update(&epoch.to_le_bytes()).update(&previous);
-    SegmentHeader { number, epoch, first_seq, previous, key: *hasher.finalize().as_bytes() }
+    SegmentHeader { id: SegmentId::plain(number), epoch, first_seq, previous, key: *hasher.finalize().as_bytes() }
 }
 
 /// Writes a segment's header and gives the file its name, both durably.
 fn begin(disk: &dyn Disk, file: &dyn SegmentFile, temporary: &str, header: &SegmentHeader) -> std::io::Result<()> {
     file.write_all_at(&header.to_bytes(), 0)?;
     file.sync_data()?;
-    disk.rename(temporary, &name(header.number))
+    disk.rename(temporary, &header.id.name())
 }
 
 /// Makes the first segment of a new store.
@@ -297,5 +297,5 @@ pub(super) fn first_segment(disk: &dyn Disk, settings: &Settings, epoch: u64) ->
     let zeros = vec![0; usize::try_from(filled).unwrap_or(0)];
     file.write_all_at(&zeros, 0).map_err(failed)?;
     begin(disk, &*file, PLAIN, &header).map_err(failed)?;
-    Ok(OpenSegment { number: 1, file, key: header.key, offset: HEADER_BYTES, filled })
+    Ok(OpenSegment { id: header.id, file, key: header.key, offset: HEADER_BYTES, filled })
 }

@@ -3,19 +3,23 @@
 //! The kind byte `op`, a version, then the fields in the order below; `docs/formats/store.md` has the table. Whatever decodes
 //! encodes to itself, so an entry has exactly one id.
 
-use super::{CallRecord, Entry, EntryBody, LONG_LIMIT, MESSAGE_LIMIT, NAME_LIMIT, Operation, OperationKind, Usage};
+use super::{
+    CallRecord, Entry, EntryBody, LONG_LIMIT, MESSAGE_LIMIT, NAME_LIMIT, Operation, OperationKind, RANGES_LIMIT, Usage,
+};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::id::{CallId, EntryId, SandboxId, StateId, Timestamp};
 use crate::node::{NodeKind, node_id};
 
-/// The version of an entry's bytes that this program writes, and the newest that it reads.
-pub(super) const ENTRY_VERSION: u32 = 1;
+/// The newest version of an entry's bytes. What version 1 can tell is still written as version 1.
+pub(super) const ENTRY_VERSION: u32 = 2;
 
 const OPERATION: u8 = 1;
 const CHECKPOINT: u8 = 2;
 const CHECKPOINT_DELETED: u8 = 3;
 const POLICY: u8 = 4;
 const OTHER: u8 = 5;
+const EXPIRED: u8 = 6;
+const PURGED: u8 = 7;
 
 const STDOUT_CUT: u8 = 1;
 const STDERR_CUT: u8 = 2;
@@ -43,7 +47,7 @@ impl Entry {
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::with_kind(NodeKind::Op as u8);
-        out.u64(u64::from(ENTRY_VERSION)).raw(&self.sandbox.0).u64(self.seq);
+        out.u64(self.body.version()).raw(&self.sandbox.0).u64(self.seq);
         out.option(self.previous, |out, id| {
             out.raw(&id.0);
         });
@@ -62,6 +66,15 @@ impl Entry {
             EntryBody::Other { kind, bytes } => {
                 out.u8(OTHER).u64(u64::from(*kind)).bytes(bytes);
             }
+            EntryBody::Expired { ranges } => {
+                out.u8(EXPIRED).u64(ranges.len() as u64);
+                for (first, last) in ranges {
+                    out.u64(*first).u64(*last);
+                }
+            }
+            EntryBody::Purged => {
+                out.u8(PURGED);
+            }
         }
         out.into_bytes()
     }
@@ -72,9 +85,7 @@ impl Entry {
         if input.u8()? != NodeKind::Op as u8 {
             return Err(CodecError::Range("a node's kind"));
         }
-        if input.u64()? != u64::from(ENTRY_VERSION) {
-            return Err(CodecError::Range("an entry's version"));
-        }
+        let version = input.u64()?;
         let sandbox = SandboxId(short_id(input)?);
         let seq = input.u64()?;
         let previous = input.option(|input| input.hash().map(EntryId))?;
@@ -96,11 +107,41 @@ impl Entry {
                 kind: u16::try_from(input.u64()?).map_err(|_| CodecError::Range("a body's kind"))?,
                 bytes: long(input, "a body")?,
             },
+            EXPIRED => EntryBody::Expired { ranges: ranges(input)? },
+            PURGED => EntryBody::Purged,
             _ => return Err(CodecError::Range("a body's tag")),
         };
         input.end()?;
+        if version != body.version() {
+            return Err(CodecError::Range("an entry's version"));
+        }
         Ok(Self { id, previous, seq, sandbox, time, body })
     }
+}
+
+impl EntryBody {
+    /// Returns the first version of entries that could tell this.
+    const fn version(&self) -> u64 {
+        match self {
+            Self::Expired { .. } | Self::Purged => 2,
+            Self::Operation(operation) if matches!(operation.kind, OperationKind::Undelete) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Reads ranges of entries: in order, apart from one another, so that the same entries are always the same bytes.
+fn ranges(input: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, CodecError> {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for _ in 0..input.u64()? {
+        let (first, last) = (input.u64()?, input.u64()?);
+        let is_apart = ranges.last().is_none_or(|(_, before)| before.checked_add(1).is_some_and(|next| first > next));
+        if first == 0 || first > last || !is_apart || ranges.len() == RANGES_LIMIT {
+            return Err(CodecError::Range("a range of entries"));
+        }
+        ranges.push((first, last));
+    }
+    Ok(ranges)
 }
 
 fn write_operation(out: &mut Writer, operation: &Operation) {
@@ -264,6 +305,16 @@ mod tests {
             ".{0,9}".prop_map(|name| EntryBody::CheckpointDeleted { name }),
             any::<(u64, Vec<u8>)>().prop_map(|(revision, document)| EntryBody::Policy { revision, document }),
             any::<(u16, Vec<u8>)>().prop_map(|(kind, bytes)| EntryBody::Other { kind, bytes }),
+            proptest::collection::vec((1..99u64, 0..9u64), 0..9).prop_map(|parts| {
+                let mut next = 1;
+                let ranges = parts.into_iter().map(|(gap, length)| {
+                    let first = next + gap;
+                    next = first + length + 1;
+                    (first, first + length)
+                });
+                EntryBody::Expired { ranges: ranges.collect() }
+            }),
+            Just(EntryBody::Purged),
         ]
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Store;
+use crate::collect::barrier::Reached;
 use crate::error::StoreError;
 use crate::id::{NodeId, StateId};
 use crate::journal::lock;
@@ -24,13 +25,13 @@ pub struct Hold {
 
 struct Held {
     number: u64,
-    nodes: Mutex<Vec<NodeId>>,
+    nodes: Mutex<Vec<Reached>>,
     holds: Arc<Holds>,
 }
 
 /// All holds there are.
 #[derive(Default)]
-pub(super) struct Holds {
+pub(crate) struct Holds {
     next: AtomicU64,
     live: Mutex<HashMap<u64, std::sync::Weak<Held>>>,
 }
@@ -42,6 +43,12 @@ impl Holds {
         lock(&self.live).insert(number, Arc::downgrade(&held));
         Hold { held }
     }
+
+    /// Returns everything that is held.
+    pub(crate) fn nodes(&self) -> Vec<Reached> {
+        let live: Vec<Arc<Held>> = lock(&self.live).values().filter_map(std::sync::Weak::upgrade).collect();
+        live.iter().flat_map(|held| lock(&held.nodes).clone()).collect()
+    }
 }
 
 impl Hold {
@@ -51,8 +58,8 @@ impl Hold {
         Arc::new(Holds::default()).begin()
     }
 
-    /// Holds nodes with all that they lead to.
-    pub(crate) fn keep(&self, nodes: impl IntoIterator<Item = NodeId>) {
+    /// Holds nodes with all that they lead to; a collection that has begun is told by [`Store`], not here.
+    pub(crate) fn keep(&self, nodes: impl IntoIterator<Item = Reached>) {
         lock(&self.held.nodes).extend(nodes);
     }
 
@@ -76,8 +83,23 @@ impl Store {
     /// [`StoreError::MissingNode`] when it is not in the store.
     pub fn hold_state(&self, state: StateId) -> Result<Hold, StoreError> {
         let hold = self.hold();
-        hold.keep([state.into()]);
-        if self.contains_state(state) { Ok(hold) } else { Err(StoreError::MissingNode(state.into())) }
+        self.keep_state(&hold, state)?;
+        Ok(hold)
+    }
+
+    /// Holds one more state.
+    ///
+    /// # Errors
+    /// As [`Self::hold_state`].
+    pub fn keep_state(&self, hold: &Hold, state: StateId) -> Result<(), StoreError> {
+        let id = NodeId::from(state);
+        let phase = self.inner.barrier.enter();
+        if !self.inner.has(&id, &phase)? {
+            return Err(StoreError::MissingNode(id));
+        }
+        hold.keep([(id, false)]);
+        phase.reach([(id, false)]);
+        Ok(())
     }
 
     /// Writes nodes ahead of the append that needs them, and holds them until then. They are readable when this returns, and
@@ -86,7 +108,7 @@ impl Store {
     /// # Errors
     /// As [`Self::append`].
     pub fn put(&self, hold: &Hold, nodes: NodeBatch) -> Result<(), StoreError> {
-        hold.keep(nodes.iter().map(|(id, _)| *id));
+        hold.keep(nodes.reached());
         self.put_held(nodes)
     }
 }

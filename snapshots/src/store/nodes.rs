@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::id::NodeId;
 use crate::index::Index;
 use crate::journal::disk::{Disk, SegmentFile};
-use crate::journal::segment::{self, Location};
+use crate::journal::segment::{Location, SegmentId};
 use crate::node::node_id;
 
 /// How many segment files stay open for reading.
@@ -30,11 +30,11 @@ impl Weighter<NodeId, Bytes> for ByteWeight {
     }
 }
 
-pub(super) struct StoredNodes {
+pub(crate) struct StoredNodes {
     disk: Arc<dyn Disk>,
     index: Arc<Index>,
     cache: Cache<NodeId, Bytes, ByteWeight>,
-    files: Cache<u32, Arc<dyn SegmentFile>>,
+    files: Cache<SegmentId, Arc<dyn SegmentFile>>,
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
 }
@@ -62,16 +62,54 @@ impl StoredNodes {
     }
 
     pub(super) fn node(&self, id: &NodeId) -> Result<Bytes, StoreError> {
+        let bytes = self.peek(id)?;
+        // What was found in the cache is only touched by this.
+        if self.cache.peek(id).is_none() {
+            self.cache.insert(*id, bytes.clone());
+        }
+        Ok(bytes)
+    }
+
+    /// Returns a node without making room for it in the cache.
+    pub(crate) fn peek(&self, id: &NodeId) -> Result<Bytes, StoreError> {
         if let Some(bytes) = self.cached(id) {
             return Ok(bytes);
         }
         let location = self.index.locate(id)?.ok_or(StoreError::MissingNode(*id))?;
-        self.read(id, location)
+        self.read_moved(id, location)
     }
 
-    /// Returns a node that is known to lie at a place.
+    /// Returns a node that was known to lie at a place.
     pub(super) fn at(&self, id: &NodeId, location: Location) -> Result<Bytes, StoreError> {
-        self.cached(id).map_or_else(|| self.read(id, location), Ok)
+        match self.cached(id) {
+            Some(bytes) => Ok(bytes),
+            None => self.read_moved(id, location).inspect(|bytes| self.cache.insert(*id, bytes.clone())),
+        }
+    }
+
+    /// Forgets a segment that is about to be removed: an open file would keep its space.
+    pub(crate) fn forget(&self, segment: SegmentId) {
+        self.files.remove(&segment);
+    }
+
+    /// Reads a node; when its segment was rewritten just now, from where it lies since.
+    fn read_moved(&self, id: &NodeId, location: Location) -> Result<Bytes, StoreError> {
+        const TRIES: usize = 8;
+        let mut location = location;
+        let mut outcome = self.read(id, location);
+        for _ in 0..TRIES {
+            let is_gone = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+            if !outcome.as_ref().is_err_and(is_gone) {
+                return outcome;
+            }
+            match self.index.locate(id)? {
+                None => return Err(StoreError::MissingNode(*id)),
+                Some(moved) if moved == location => return outcome,
+                Some(moved) => location = moved,
+            }
+            outcome = self.read(id, location);
+        }
+        outcome
     }
 
     fn cached(&self, id: &NodeId) -> Option<Bytes> {
@@ -83,7 +121,7 @@ impl StoredNodes {
     fn read(&self, id: &NodeId, location: Location) -> Result<Bytes, StoreError> {
         let Location { segment, offset, length } = location;
         self.misses.fetch_add(1, Ordering::Relaxed);
-        let name = segment::name(segment);
+        let name = segment.name();
         let damaged = |what: &str| StoreError::DamagedNode {
             node: *id,
             reason: format!("{what} ({}, byte {offset}, {length} bytes)", self.disk.path(&name).display()),
@@ -98,8 +136,6 @@ impl StoredNodes {
         if node_id(&bytes) != *id {
             return Err(damaged("its bytes do not match its name"));
         }
-        let bytes = Bytes::from(bytes);
-        self.cache.insert(*id, bytes.clone());
-        Ok(bytes)
+        Ok(Bytes::from(bytes))
     }
 }

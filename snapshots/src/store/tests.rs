@@ -1,7 +1,9 @@
-//! The store's own tests: what it promises while it runs (`living`), and what it holds after a crash (`crash`).
+//! The store's own tests: what it promises while it runs (`living`), what it holds after a crash (`crash`), and all of
+//! it mixed, with collections, against a naive model (`machine`).
 
 mod crash;
 mod living;
+mod machine;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ impl Transaction {
     /// [`FsError::NotFound`] if neither has the path, [`FsError::NotADirectory`] if a parent here is none, or a quota.
     pub fn graft(&mut self, other: StateId, path: &[&[u8]], now: Timestamp) -> Result<(), FsError> {
         let Some((name, parents)) = path.split_last() else { return Err(FsError::Invalid) };
-        self.hold.keep([other.into()]);
+        self.hold.keep([(other.into(), false)]);
         let state = State::load(self.nodes.source(), other)?;
         let there = Other { links: Directory::stored(state.links, &self.nodes)?, groups: HashMap::new() };
         let mut from = Some(Directory::stored(state.root, &self.nodes)?);

@@ -285,7 +285,8 @@ fn header<'a>(bytes: &'a [u8]) -> Result<(u8, Reader<'a>), CodecError> {
     Ok((level, input))
 }
 
-fn level_of(bytes: &[u8], id: &NodeId) -> Result<u8, StoreError> {
+/// Returns the level of a `file` node: at level 1 its children are chunks.
+pub(crate) fn level_of(bytes: &[u8], id: &NodeId) -> Result<u8, StoreError> {
     header(bytes).map(|(level, _)| level).map_err(|error| damaged(id, error))
 }
 

@@ -321,7 +321,7 @@ fn a_newer_segment_is_told_apart_from_a_damaged_one() {
     let file = fs::OpenOptions::new().write(true).open(segment).unwrap();
     file.write_all_at(&7u32.to_le_bytes(), 8).unwrap();
     let opened = Store::open(directory.path(), StoreOptions::default());
-    assert!(matches!(opened, Err(StoreError::NewerFormat { found: 7, known: 1, .. })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::NewerFormat { found: 7, known: 2, .. })), "{opened:?}");
 }
 
 #[derive(Clone, Debug)]
@@ -356,20 +356,25 @@ proptest! {
         for (number, step) in steps.into_iter().enumerate() {
             let number = number as u64;
             let state = store.head(sandbox(1)).unwrap().state;
+            let mut nodes = NodeBatch::new();
             let body = match step {
                 Step::Reopen => {
                     drop(store);
                     store = open(directory.path());
                     continue;
                 }
-                Step::Call => operation(number, OperationKind::Call, &[]).0.remove(0).body,
+                Step::Call => {
+                    let (mut drafts, needed) = operation(number, OperationKind::Call, &[]);
+                    nodes = needed;
+                    drafts.remove(0).body
+                }
                 Step::Name(name) => EntryBody::Checkpoint { name: name.to_string(), state },
                 Step::Unname(name) => EntryBody::CheckpointDeleted { name: name.to_string() },
                 Step::Other => EntryBody::Other { kind: 3, bytes: vec![1, 2] },
             };
             let previous = log.last().map(|entry| entry.id);
             let draft = Draft { time: Timestamp(number as i64), body };
-            log.extend(store.append(sandbox(1), previous, vec![draft], NodeBatch::new()).unwrap());
+            log.extend(store.append(sandbox(1), previous, vec![draft], nodes).unwrap());
         }
         let previous: Vec<Option<EntryId>> = log.iter().map(|entry| entry.previous).collect();
         let ids: Vec<Option<EntryId>> = std::iter::once(None).chain(log.iter().map(|entry| Some(entry.id))).collect();

@@ -1,0 +1,99 @@
+//! Marking: which nodes the logs and the holds lead to.
+
+use super::barrier::{Names, Reached};
+use crate::closure::{self, roots_of};
+use crate::error::StoreError;
+use crate::id::{NodeId, SandboxId};
+use crate::log::is_within;
+use crate::node::NodeSource;
+use crate::store::Inner;
+
+/// How many entries of a log are read at a time.
+const PAGE: usize = 512;
+
+/// What was marked so far.
+#[derive(Debug, Default)]
+pub(super) struct Marker {
+    pub(super) live: Names,
+    pub(super) states: u64,
+    pub(super) entries: u64,
+    pub(super) logical_bytes: u64,
+    waiting: Vec<NodeId>,
+}
+
+impl Marker {
+    /// Marks a log's entries and puts what they keep alive on the list.
+    pub(super) fn log(&mut self, store: &Inner, sandbox: SandboxId) -> Result<(), StoreError> {
+        let expired = store.index.expired(sandbox)?;
+        let mut after = 0;
+        loop {
+            let entries = store.load(store.index.entries(sandbox, after, PAGE)?)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = last.seq;
+            for entry in &entries {
+                self.entries += 1;
+                self.live.insert(&NodeId(entry.id.0));
+                if is_within(&expired, entry.seq) {
+                    continue;
+                }
+                let roots = roots_of(&entry.body);
+                for id in &roots.blobs {
+                    self.live.insert(id);
+                }
+                self.waiting.extend(roots.states.into_iter().map(NodeId::from));
+            }
+        }
+    }
+
+    /// Puts nodes on the list.
+    pub(super) fn reach(&mut self, nodes: impl IntoIterator<Item = Reached>) {
+        for (id, is_leaf) in nodes {
+            if is_leaf {
+                self.live.insert(&id);
+            } else {
+                self.waiting.push(id);
+            }
+        }
+    }
+
+    /// Marks up to `budget` nodes that are on the list and what they name; says whether the list is empty.
+    ///
+    /// A node that can't be read ends the collection: nobody knows what it leads to.
+    pub(super) fn step(&mut self, store: &Inner, mut budget: usize) -> Result<bool, StoreError> {
+        while let Some(id) = self.waiting.pop() {
+            if !self.live.insert(&id) {
+                continue;
+            }
+            let bytes = store.nodes.peek(&id)?;
+            if let Some(usage) = crate::state::usage_of(&bytes) {
+                self.states += 1;
+                self.logical_bytes = self.logical_bytes.saturating_add(usage.bytes);
+            }
+            let Self { live, waiting, .. } = self;
+            closure::children(&id, &bytes, &mut |child, is_leaf| {
+                if is_leaf {
+                    live.insert(&child);
+                } else if !live.contains(&child) {
+                    waiting.push(child);
+                }
+            })?;
+            budget -= 1;
+            if budget == 0 {
+                return Ok(self.waiting.is_empty());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Marks what holds keep, as far as it is in the store: a node that is being written is in a segment that is not judged.
+    pub(super) fn holds(&mut self, store: &Inner) -> Result<(), StoreError> {
+        for (id, is_leaf) in store.holds.nodes() {
+            if is_leaf {
+                self.live.insert(&id);
+            } else if store.node(&id).is_ok() || store.index.locate(&id)?.is_some() {
+                self.waiting.push(id);
+            }
+        }
+        Ok(())
+    }
+}

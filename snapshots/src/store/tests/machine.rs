@@ -1,0 +1,607 @@
+//! Everything that a store does, in any order, with crashes in between, against a naive model: a list of whole trees.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use tempfile::TempDir;
+
+use super::*;
+use crate::collect::CollectOptions;
+use crate::id::{EntryId, Inode};
+use crate::journal::disk::simulated::SimulatedDisk;
+use crate::log::{is_within, joined};
+use crate::retention::Retention;
+use crate::store::Hold;
+use crate::transaction::{Kind, Quota, Transaction};
+
+const SECOND: i64 = 1_000_000_000;
+const TRASH: Duration = Duration::from_secs(100);
+const QUOTA: Quota = Quota { bytes: 1 << 30, inodes: 1 << 20 };
+const NAMES: [&str; 5] = ["a", "b", "c/d", "c/e", "f"];
+
+/// A tree: what each file holds, as a seed and a length.
+type Tree = BTreeMap<&'static str, (u8, u32)>;
+
+/// An entry of a log as the model sees it.
+#[derive(Clone, Debug)]
+enum Told {
+    Operation(Tree),
+    Name(u8, Tree),
+    Unname(u8),
+    Other,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Log {
+    /// What was told and when.
+    entries: Vec<(Told, i64)>,
+    expired: Vec<(u64, u64)>,
+    deleted: Option<i64>,
+    is_purged: bool,
+}
+
+impl Log {
+    fn head(&self) -> Tree {
+        let operation = self.entries.iter().rev().find_map(|(told, _)| match told {
+            Told::Operation(tree) => Some(tree.clone()),
+            _ => None,
+        });
+        operation.unwrap_or_default()
+    }
+
+    fn is_live(&self) -> bool {
+        self.deleted.is_none() && !self.is_purged
+    }
+
+    /// The rule, told naively: what of the log is no longer kept.
+    fn given_up(&self, operations: Option<u64>, since: Option<i64>, now: i64) -> Vec<(u64, u64)> {
+        let mut given_up = Vec::new();
+        for (index, (told, time)) in self.entries.iter().enumerate() {
+            let later = &self.entries[index + 1..];
+            let is_kept = match told {
+                Told::Operation(_) => {
+                    let newer = later.iter().filter(|(told, _)| matches!(told, Told::Operation(_))).count() as u64;
+                    newer == 0 || (operations.is_none_or(|count| newer < count) && since.is_none_or(|at| *time >= at))
+                }
+                Told::Name(name, _) => later
+                    .iter()
+                    .find(|(told, _)| matches!(told, Told::Name(other, _) | Told::Unname(other) if other == name))
+                    .is_none_or(|(_, dropped)| dropped + (TRASH.as_nanos() as i64) > now),
+                Told::Unname(_) | Told::Other => true,
+            };
+            if !is_kept {
+                given_up.push((index as u64 + 1, index as u64 + 1));
+            }
+        }
+        joined(given_up)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    logs: Vec<Log>,
+    now: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create,
+    Write { log: u8, name: u8, seed: u8, length: u32 },
+    Remove { log: u8, name: u8 },
+    Restore { log: u8, to: u8 },
+    Fork { log: u8, of: u8 },
+    Name { log: u8, name: u8 },
+    Unname { log: u8, name: u8 },
+    Delete { log: u8 },
+    Undelete { log: u8 },
+    Wait { seconds: u8 },
+    Expire { log: u8, operations: Option<u8>, seconds: Option<u8> },
+    Purge,
+    Collect { percent: u8, stop_after: Option<u8> },
+    BreakWhileCollecting { at: u8, keeps_index: bool, survives: u8 },
+    PowerLoss { keeps_index: bool, survives: u8 },
+    Reopen { keeps_index: bool },
+    Idle,
+}
+
+fn pick<T>(all: &[T], number: u8) -> Option<&T> {
+    (!all.is_empty()).then(|| &all[usize::from(number) % all.len()])
+}
+
+impl Model {
+    fn index(&self, log: u8) -> Option<usize> {
+        (!self.logs.is_empty()).then(|| usize::from(log) % self.logs.len())
+    }
+
+    fn live(&mut self, log: u8) -> Option<&mut Log> {
+        let index = self.index(log)?;
+        Some(&mut self.logs[index]).filter(|log| log.is_live())
+    }
+
+    /// The operations of a log whose states are kept, by number.
+    fn kept(log: &Log) -> Vec<(u64, Tree)> {
+        let numbered = log.entries.iter().zip(1..);
+        let kept = numbered.filter(|(_, seq)| !is_within(&log.expired, *seq));
+        let trees = kept.filter_map(|((told, _), seq)| match told {
+            Told::Operation(tree) | Told::Name(_, tree) => Some((seq, tree.clone())),
+            _ => None,
+        });
+        trees.collect()
+    }
+}
+
+impl ReferenceStateMachine for Model {
+    type State = Self;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        Just(Self::default()).boxed()
+    }
+
+    fn transitions(_: &Self) -> BoxedStrategy<Step> {
+        let length = prop_oneof![6 => 0..3000u32, 1 => 60_000..140_000u32];
+        prop_oneof![
+            2 => Just(Step::Create),
+            12 => (any::<u8>(), any::<u8>(), any::<u8>(), length)
+                .prop_map(|(log, name, seed, length)| Step::Write { log, name, seed, length }),
+            3 => any::<(u8, u8)>().prop_map(|(log, name)| Step::Remove { log, name }),
+            2 => any::<(u8, u8)>().prop_map(|(log, to)| Step::Restore { log, to }),
+            2 => any::<(u8, u8)>().prop_map(|(log, of)| Step::Fork { log, of }),
+            2 => (any::<u8>(), 0..3u8).prop_map(|(log, name)| Step::Name { log, name }),
+            1 => (any::<u8>(), 0..3u8).prop_map(|(log, name)| Step::Unname { log, name }),
+            1 => any::<u8>().prop_map(|log| Step::Delete { log }),
+            1 => any::<u8>().prop_map(|log| Step::Undelete { log }),
+            2 => any::<u8>().prop_map(|seconds| Step::Wait { seconds }),
+            3 => (any::<u8>(), proptest::option::of(0..6u8), proptest::option::of(any::<u8>()))
+                .prop_map(|(log, operations, seconds)| Step::Expire { log, operations, seconds }),
+            1 => Just(Step::Purge),
+            3 => (prop_oneof![Just(1u8), Just(50u8)], proptest::option::of(0..40u8))
+                .prop_map(|(percent, stop_after)| Step::Collect { percent, stop_after }),
+            1 => (1..30u8, any::<bool>(), 0..=100u8)
+                .prop_map(|(at, keeps_index, survives)| Step::BreakWhileCollecting { at, keeps_index, survives }),
+            1 => (any::<bool>(), 0..=100u8)
+                .prop_map(|(keeps_index, survives)| Step::PowerLoss { keeps_index, survives }),
+            1 => any::<bool>().prop_map(|keeps_index| Step::Reopen { keeps_index }),
+            1 => Just(Step::Idle),
+        ]
+        .boxed()
+    }
+
+    fn apply(mut model: Self, step: &Step) -> Self {
+        model.now += SECOND;
+        let now = model.now;
+        match step {
+            Step::Create => {
+                if model.logs.len() < 6 {
+                    let entries = vec![(Told::Operation(Tree::new()), now)];
+                    model.logs.push(Log { entries, ..Log::default() });
+                }
+            }
+            Step::Write { log, name, seed, length } => {
+                if let Some(log) = model.live(*log) {
+                    let mut tree = log.head();
+                    tree.insert(NAMES[usize::from(*name) % NAMES.len()], (*seed, *length));
+                    log.entries.push((Told::Operation(tree), now));
+                }
+            }
+            Step::Remove { log, name } => {
+                if let Some(log) = model.live(*log) {
+                    let mut tree = log.head();
+                    tree.remove(NAMES[usize::from(*name) % NAMES.len()]);
+                    log.entries.push((Told::Operation(tree), now));
+                }
+            }
+            Step::Restore { log, to } => {
+                if let Some(log) = model.live(*log)
+                    && let Some((_, tree)) = pick(&Self::kept(log), *to)
+                {
+                    log.entries.push((Told::Operation(tree.clone()), now));
+                }
+            }
+            Step::Fork { log, of } => {
+                if model.logs.len() < 6
+                    && let Some(log) = model.index(*log).map(|index| &model.logs[index]).filter(|log| !log.is_purged)
+                    && let Some((_, tree)) = pick(&Self::kept(log), *of)
+                {
+                    let entries = vec![(Told::Operation(tree.clone()), now)];
+                    model.logs.push(Log { entries, ..Log::default() });
+                }
+            }
+            Step::Name { log, name } => {
+                if let Some(log) = model.live(*log) {
+                    log.entries.push((Told::Name(*name, log.head()), now));
+                }
+            }
+            Step::Unname { log, name } => {
+                if let Some(log) = model.live(*log) {
+                    log.entries.push((Told::Unname(*name), now));
+                }
+            }
+            Step::Delete { log } => {
+                if let Some(log) = model.live(*log) {
+                    log.entries.push((Told::Operation(log.head()), now));
+                    log.deleted = Some(now);
+                }
+            }
+            Step::Undelete { log } => {
+                if let Some(index) = model.index(*log)
+                    && let log = &mut model.logs[index]
+                    && log.deleted.is_some()
+                    && !log.is_purged
+                {
+                    log.entries.push((Told::Operation(log.head()), now));
+                    log.deleted = None;
+                }
+            }
+            Step::Wait { seconds } => model.now += i64::from(*seconds) * SECOND,
+            Step::Expire { log, operations, seconds } => {
+                if let Some(index) = model.index(*log)
+                    && let log = &mut model.logs[index]
+                    && !log.is_purged
+                {
+                    let since = seconds.map(|seconds| now - i64::from(seconds) * SECOND);
+                    let given_up = log.given_up(operations.map(u64::from), since, now);
+                    let before = log.expired.clone();
+                    log.expired = joined(before.iter().chain(&given_up).copied().collect());
+                    if log.expired != before {
+                        log.entries.push((Told::Other, now));
+                    }
+                }
+            }
+            Step::Purge => {
+                for log in &mut model.logs {
+                    log.is_purged |= log.deleted.is_some_and(|deleted| deleted + (TRASH.as_nanos() as i64) <= now);
+                }
+            }
+            Step::Collect { .. }
+            | Step::BreakWhileCollecting { .. }
+            | Step::PowerLoss { .. }
+            | Step::Reopen { .. }
+            | Step::Idle => {}
+        }
+        model
+    }
+}
+
+/// The store under test.
+struct Real {
+    disk: SimulatedDisk,
+    directory: TempDir,
+    store: Option<Store>,
+    /// The state of every operation and name.
+    states: HashMap<(usize, u64), StateId>,
+}
+
+fn bytes(seed: u8, length: u32) -> Vec<u8> {
+    (0..length).map(|place| seed.wrapping_add((place / 7) as u8) ^ (place as u8)).collect()
+}
+
+fn machine_options() -> StoreOptions {
+    StoreOptions { cache_bytes: 64 << 10, ..options(Durability::Disk, 16 << 10) }
+}
+
+impl Real {
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn head(&self, log: usize) -> Option<EntryId> {
+        self.store().inner.index.tip(sandbox(log as u8)).map(|tip| tip.head.entry)
+    }
+
+    fn append(&mut self, log: usize, body: EntryBody, nodes: NodeBatch, now: i64) {
+        let state = match &body {
+            EntryBody::Operation(operation) => Some(operation.after),
+            EntryBody::Checkpoint { state, .. } => Some(*state),
+            _ => None,
+        };
+        let draft = Draft { time: Timestamp(now), body };
+        let entries = self.store().append(sandbox(log as u8), self.head(log), vec![draft], nodes).unwrap();
+        if let Some(state) = state {
+            self.states.insert((log, entries[0].seq), state);
+        }
+    }
+
+    fn operate(&mut self, log: usize, kind: OperationKind, after: StateId, nodes: NodeBatch, now: i64) {
+        let body = EntryBody::Operation(Operation {
+            kind,
+            before: None,
+            after,
+            generation: 0,
+            actor: String::new(),
+            target: None,
+            policy_revision: 0,
+            detail: Vec::new(),
+            call: None,
+        });
+        self.append(log, body, nodes, now);
+    }
+
+    fn edit(&mut self, log: usize, now: i64, edit: impl FnOnce(&mut Transaction)) {
+        let head = self.store().head(sandbox(log as u8)).unwrap();
+        let mut transaction = self.store().begin(head.state, QUOTA).unwrap();
+        edit(&mut transaction);
+        let sealed = transaction.seal().unwrap();
+        self.operate(log, OperationKind::Call, sealed.state, sealed.nodes, now);
+    }
+
+    fn reopen(&mut self, keeps_index: bool) {
+        self.store = None;
+        if !keeps_index {
+            drop(std::fs::remove_file(self.directory.path().join("index.db")));
+        }
+        self.store = Some(open_on(&self.disk, self.directory.path(), &machine_options()).unwrap());
+    }
+
+    fn lose_power(&mut self, keeps_index: bool, survives: u8) {
+        let mut coin = u32::from(survives) + 7;
+        let after = self.disk.after_power_loss(|| {
+            coin = coin.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (coin >> 16) % 100 < u32::from(survives)
+        });
+        self.store = None;
+        self.disk = after;
+        self.reopen(keeps_index);
+    }
+
+    fn check(&self, model: &Model) {
+        let store = self.store();
+        for (number, log) in model.logs.iter().enumerate() {
+            let id = sandbox(number as u8);
+            if log.is_purged {
+                assert!(matches!(store.entries(id, 0, 1), Err(StoreError::UnknownSandbox(_))), "log {number}");
+                continue;
+            }
+            assert_eq!(store.head(id).is_ok(), log.is_live(), "log {number}");
+            let entries = store.entries(id, 0, usize::MAX).unwrap();
+            assert_eq!(entries.len(), log.entries.len(), "log {number}");
+            assert_eq!(store.expired(id).unwrap(), log.expired, "log {number}");
+            for (seq, tree) in Model::kept(log) {
+                let found = read(store, self.states[&(number, seq)]);
+                assert_eq!(found, tree_bytes(&tree), "log {number}, entry {seq}");
+            }
+        }
+        let live = model.logs.iter().filter(|log| log.is_live()).count();
+        assert_eq!(store.sandboxes().len(), live);
+        let trashed = model.logs.iter().filter(|log| log.deleted.is_some() && !log.is_purged).count();
+        assert_eq!(store.trash().len(), trashed);
+    }
+}
+
+fn tree_bytes(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
+    tree.iter().map(|(name, (seed, length))| ((*name).to_owned(), bytes(*seed, *length))).collect()
+}
+
+/// Reads a whole state.
+fn read(store: &Store, state: StateId) -> BTreeMap<String, Vec<u8>> {
+    let mut transaction = store.begin(state, QUOTA).unwrap_or_else(|error| panic!("{state}: {error}"));
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![(Inode::ROOT, String::new())];
+    while let Some((directory, prefix)) = waiting.pop() {
+        for entry in transaction.read_directory(directory, 0, 100).unwrap() {
+            let name = format!("{prefix}{}", std::str::from_utf8(&entry.name).unwrap());
+            let inode = transaction.lookup(directory, &entry.name).unwrap();
+            if entry.kind == Kind::Directory {
+                waiting.push((inode, format!("{name}/")));
+                continue;
+            }
+            let mut bytes = vec![0; transaction.attributes(inode).unwrap().size as usize];
+            assert_eq!(transaction.read(inode, 0, &mut bytes).unwrap(), bytes.len());
+            found.insert(name, bytes);
+        }
+    }
+    found
+}
+
+/// Returns the directory of a path of [`NAMES`], making it.
+fn parent<'a>(transaction: &mut Transaction, path: &'a str, now: i64) -> (Inode, &'a [u8]) {
+    match path.split_once('/') {
+        None => (Inode::ROOT, path.as_bytes()),
+        Some((directory, name)) => {
+            let found = transaction.lookup(Inode::ROOT, directory.as_bytes());
+            let made = found
+                .or_else(|_| transaction.create_directory(Inode::ROOT, directory.as_bytes(), 0o755, Timestamp(now)));
+            (made.unwrap(), name.as_bytes())
+        }
+    }
+}
+
+impl StateMachineTest for Real {
+    type SystemUnderTest = Self;
+    type Reference = Model;
+
+    fn init_test(_: &Model) -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+        let mut real =
+            Self { disk: SimulatedDisk::default(), directory: directory.unwrap(), store: None, states: HashMap::new() };
+        real.reopen(true);
+        real
+    }
+
+    fn apply(mut real: Self, model: &Model, step: Step) -> Self {
+        // The model has taken the step already: what it would have refused before is found in its last entries.
+        let now = model.now;
+        let told = |log: usize| model.logs[log].entries.last().is_some_and(|(_, time)| *time == now);
+        let index = |log: u8| model.index(log);
+        match step {
+            Step::Create => {
+                if model.logs.len() > real.logs() {
+                    let sealed = real.store().begin_empty(Vec::new(), QUOTA).seal().unwrap();
+                    let log = model.logs.len() - 1;
+                    real.operate(log, OperationKind::Create, sealed.state, sealed.nodes, now);
+                }
+            }
+            Step::Write { log, name, seed, length } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    let name = NAMES[usize::from(name) % NAMES.len()];
+                    real.edit(log, now, |transaction| {
+                        let (directory, name) = parent(transaction, name, now);
+                        let found = transaction.lookup(directory, name);
+                        let file =
+                            found.or_else(|_| transaction.create_file(directory, name, 0o644, Timestamp(now))).unwrap();
+                        transaction.set_size(file, 0, Timestamp(now)).unwrap();
+                        transaction.write(file, 0, &bytes(seed, length), Timestamp(now)).unwrap();
+                    });
+                }
+            }
+            Step::Remove { log, name } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    let name = NAMES[usize::from(name) % NAMES.len()];
+                    real.edit(log, now, |transaction| {
+                        let (directory, name) = parent(transaction, name, now);
+                        drop(transaction.unlink(directory, name, Timestamp(now)));
+                    });
+                }
+            }
+            Step::Restore { log, to } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    let mut before = model.logs[log].clone();
+                    before.entries.pop();
+                    let (seq, _) = pick(&Model::kept(&before), to).unwrap().clone();
+                    let state = real.states[&(log, seq)];
+                    real.operate(log, OperationKind::Restore, state, NodeBatch::new(), now);
+                }
+            }
+            Step::Fork { log, of } => {
+                let logs = real.logs();
+                if model.logs.len() > logs {
+                    let log = usize::from(log) % logs;
+                    let (seq, _) = pick(&Model::kept(&model.logs[log]), of).unwrap().clone();
+                    let state = real.states[&(log, seq)];
+                    real.operate(logs, OperationKind::Fork, state, NodeBatch::new(), now);
+                }
+            }
+            Step::Name { log, name } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    let state = real.store().head(sandbox(log as u8)).unwrap().state;
+                    real.append(log, EntryBody::Checkpoint { name: name.to_string(), state }, NodeBatch::new(), now);
+                }
+            }
+            Step::Unname { log, name } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    real.append(log, EntryBody::CheckpointDeleted { name: name.to_string() }, NodeBatch::new(), now);
+                }
+            }
+            Step::Delete { log } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    let state = real.store().head(sandbox(log as u8)).unwrap().state;
+                    real.operate(log, OperationKind::Delete, state, NodeBatch::new(), now);
+                }
+            }
+            Step::Undelete { log } => {
+                if let Some(log) = index(log).filter(|log| told(*log)) {
+                    let trashed = real.store().trash();
+                    let found = trashed.iter().find(|trashed| trashed.sandbox == sandbox(log as u8)).unwrap();
+                    real.operate(log, OperationKind::Undelete, found.head.state, NodeBatch::new(), now);
+                }
+            }
+            Step::Expire { log, operations, seconds } => {
+                if let Some(log) = index(log).filter(|log| !model.logs[*log].is_purged) {
+                    let since = seconds.map(|seconds| Timestamp(now - i64::from(seconds) * SECOND));
+                    let operations = operations.map(u64::from);
+                    let retention = Retention { operations, since, bytes: None, trash: TRASH };
+                    let said = real.store().expire(sandbox(log as u8), &retention, Timestamp(now)).unwrap();
+                    assert_eq!(said.is_some(), told(log));
+                }
+            }
+            Step::Purge => {
+                for (log, _) in model.logs.iter().enumerate() {
+                    drop(real.store().purge(sandbox(log as u8), TRASH, Timestamp(now)));
+                }
+            }
+            Step::Collect { percent, stop_after } => {
+                let options = CollectOptions { garbage_percent_min: percent, only_weigh: false };
+                let mut steps = 0;
+                let collected = real.store().collect(options, &mut |_| {
+                    steps += 1;
+                    let stops = stop_after.is_some_and(|after| steps > u32::from(after));
+                    if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                collected.unwrap();
+                real.check(model);
+            }
+            Step::BreakWhileCollecting { at, keeps_index, survives } => {
+                real.disk.break_at(u64::from(at));
+                let options = CollectOptions { garbage_percent_min: 1, only_weigh: false };
+                drop(real.store().collect(options, &mut |_| ControlFlow::Continue(())));
+                real.lose_power(keeps_index, survives);
+                real.check(model);
+            }
+            Step::PowerLoss { keeps_index, survives } => {
+                real.lose_power(keeps_index, survives);
+                real.check(model);
+            }
+            Step::Reopen { keeps_index } => {
+                real.reopen(keeps_index);
+                real.check(model);
+            }
+            Step::Wait { .. } | Step::Idle => {}
+        }
+        real
+    }
+
+    fn teardown(mut real: Self, model: Model) {
+        real.check(&model);
+        real.reopen(false);
+        real.check(&model);
+    }
+}
+
+impl Real {
+    /// How many logs were begun.
+    fn logs(&self) -> usize {
+        self.states.keys().map(|(log, _)| log + 1).max().unwrap_or(0)
+    }
+}
+
+fn cases() -> u32 {
+    std::env::var("SANDGLASS_STORE_SEQUENCES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_store_is_a_list_of_whole_trees(sequential 1..60 => Real);
+}
+
+#[test]
+fn a_hold_keeps_what_the_log_gave_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), options(Durability::Disk, 16 << 10)).unwrap();
+    let mut batch = store.begin_empty(Vec::new(), QUOTA);
+    let file = batch.create_file(Inode::ROOT, b"kept", 0o644, Timestamp(1)).unwrap();
+    batch.write(file, 0, &bytes(1, 100_000), Timestamp(1)).unwrap();
+    let first = batch.seal().unwrap();
+    let state = first.state;
+    let body = |after| {
+        let (mut drafts, _) = operation(1, OperationKind::Call, &[]);
+        let EntryBody::Operation(body) = &mut drafts[0].body else { unreachable!() };
+        body.after = after;
+        drafts
+    };
+    let mut at = store.append(sandbox(1), None, body(state), first.nodes).unwrap().remove(0);
+    let hold: Hold = store.hold_state(state).unwrap();
+    for number in 0..40u8 {
+        let mut next = store.begin_empty(Vec::new(), QUOTA);
+        let file = next.create_file(Inode::ROOT, b"other", 0o644, Timestamp(2)).unwrap();
+        next.write(file, 0, &bytes(number, 5000), Timestamp(2)).unwrap();
+        let sealed = next.seal().unwrap();
+        at = store.append(sandbox(1), Some(at.id), body(sealed.state), sealed.nodes).unwrap().remove(0);
+    }
+    let retention = Retention { operations: Some(1), ..Retention::default() };
+    store.expire(sandbox(1), &retention, Timestamp(9)).unwrap().unwrap();
+    let all = CollectOptions { garbage_percent_min: 1, only_weigh: false };
+    let collected = store.collect(all, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(collected.freed_bytes > 100_000, "{collected:?}");
+    assert_eq!(read(&store, state)["kept"], bytes(1, 100_000));
+    drop(hold);
+    let collected = store.collect(all, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(collected.freed_bytes > 60_000, "{collected:?}");
+    assert!(!store.contains_state(state));
+    assert!(matches!(store.begin(state, QUOTA), Err(StoreError::MissingNode(_))));
+}
