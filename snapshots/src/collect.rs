@@ -9,7 +9,7 @@
 
 pub(crate) mod barrier;
 mod mark;
-mod rewrite;
+pub(crate) mod rewrite;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -17,14 +17,16 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use self::barrier::{Phase, Verdict};
 use self::mark::Marker;
+use self::rewrite::{Place, Show, every_record};
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId};
+use crate::index::damaged_index;
 use crate::index::swap::Swap;
 use crate::journal::layout::Layout;
 use crate::journal::lock;
 use crate::journal::reader::OpenedSegment;
 use crate::journal::recovery::io_error;
-use crate::journal::segment::{HEADER_BYTES, SegmentId};
+use crate::journal::segment::{HEADER_BYTES, Placed, SegmentId};
 use crate::store::{Inner, Store};
 
 /// How many nodes are marked between two looks at whether to go on.
@@ -230,6 +232,10 @@ impl Collection<'_> {
         let disk = &*self.inner.disk;
         let layout = Layout::read(disk)?;
         let mut weighed = Vec::new();
+        // A log that the index has lost would be taken whole.
+        let logs = self.inner.index.logs().into_iter().map(|(sandbox, _)| sandbox);
+        let known: HashSet<SandboxId> =
+            logs.chain(self.inner.index.purged()?.into_iter().map(|(sandbox, _)| sandbox)).collect();
         for &(id, last_number) in &layout.segments {
             let segment = OpenedSegment::open(disk, id)?;
             self.found.disk_bytes += segment.length;
@@ -239,6 +245,10 @@ impl Collection<'_> {
             let mut live_bytes = 0;
             let mut records = segment.records(disk);
             while let Some(table) = records.next()? {
+                if table.header.entries > 0 && !known.contains(&table.header.sandbox) {
+                    let reason = format!("it does not know {}, of which there are entries", table.header.sandbox);
+                    return Err(damaged_index(self.inner.index.path(), &reason));
+                }
                 let live = table.items.iter().filter(|(id, _)| verdict.live.contains(id));
                 live_bytes += live.map(|(_, location)| u64::from(location.length)).sum::<u64>();
                 if let Some((entry, others)) = self.tombstones.get_mut(&table.header.sandbox) {
@@ -268,7 +278,7 @@ impl Collection<'_> {
             self.step(CollectStep::Sweep(done, total))?;
             let forgotten: HashSet<EntryId> = HashSet::new();
             let forgotten = Mutex::new(forgotten);
-            let stays = |id: &NodeId| {
+            let stays = |(id, _): &Placed| {
                 let entry = EntryId(id.0);
                 if last_words.contains_key(&entry) {
                     lock(&forgotten).insert(entry);
@@ -281,7 +291,10 @@ impl Collection<'_> {
                 ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(()) => Err(StoreError::Busy("the collection was told to stop")),
             };
-            let rewrite = rewrite::rewrite(&*self.inner.disk, &run, &stays, &mut pause)?;
+            let disk = &*self.inner.disk;
+            let Some(place) = Place::of(disk, &run)? else { continue };
+            let show: Show<'_> = &|segment, visit| every_record(disk, segment, visit);
+            let rewrite = rewrite::rewrite(disk, &place, &run, show, &stays, &mut pause)?;
             done += rewrite.bytes_before;
             let old: Vec<SegmentId> = run.iter().map(OpenedSegment::id).collect();
             drop(run);

@@ -33,6 +33,13 @@ const PENDING_LIMIT: usize = 400_000;
 /// How many idle read connections are kept.
 const IDLE_READERS: usize = 8;
 
+/// Says that the index is damaged, and has the next opening rebuild it.
+pub(crate) fn damaged_index(path: &Path, reason: &str) -> StoreError {
+    database::mark_damaged(path);
+    let reason = format!("{reason}; it will be rebuilt when the store is opened again");
+    StoreError::DamagedFile { path: path.to_owned(), offset: 0, reason }
+}
+
 /// A record as the index needs it.
 #[derive(Debug)]
 pub(crate) struct Written {
@@ -175,6 +182,11 @@ impl Index {
             todo = self.shared.room.wait(todo).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
+    }
+
+    /// Returns the database's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.shared.path
     }
 
     pub(crate) fn tip(&self, sandbox: SandboxId) -> Option<Tip> {

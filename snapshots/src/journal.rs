@@ -24,7 +24,7 @@ use bytes::Bytes;
 use self::disk::{Disk, SegmentFile};
 use self::keeper::{Duties, Keeper};
 use self::recovery::Recovered;
-use self::segment::SegmentId;
+use self::segment::{Position, SegmentId};
 use self::writer::Writer;
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId};
@@ -96,7 +96,7 @@ struct Shared {
     duties: Mutex<Duties>,
     duty: Condvar,
     /// The segment that is written on, named `number`.
-    active: Mutex<(SegmentId, Arc<dyn SegmentFile>)>,
+    active: Mutex<Option<(SegmentId, Arc<dyn SegmentFile>)>>,
     /// Held while syncing: a failure is reported to one `fdatasync` only, so nobody may sync beside another.
     syncing: Mutex<()>,
     /// The newest record that was written.
@@ -127,27 +127,24 @@ impl Journal {
             Some(active) => (active, recovered.segments),
             None => (writer::first_segment(&*disk, &settings, epoch)?, 1),
         };
-        let shared = Arc::new(Shared {
-            disk,
-            index,
-            settings,
-            counters: Counters { segments: AtomicU64::new(segments), ..Counters::default() },
-            queue: Mutex::default(),
-            queued: Condvar::new(),
-            duties: Mutex::default(),
-            duty: Condvar::new(),
-            active: Mutex::new((active.id, Arc::clone(&active.file))),
-            syncing: Mutex::new(()),
-            written: AtomicU64::new(recovered.last.seq),
-            synced: AtomicU64::new(recovered.last.seq),
-            stopped: OnceLock::new(),
-        });
+        let file = Arc::clone(&active.file);
+        let shared = Arc::new(Shared::new(disk, index, settings, Some((active.id, file)), recovered.last));
+        shared.counters.segments.store(segments, Ordering::Relaxed);
         let mut journal = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let writer = Writer::new(Arc::clone(&shared), active, recovered.last, epoch);
         journal.spawn("sandglass-journal", move || writer.run())?;
         let keeper = Keeper::new(shared);
         journal.spawn("sandglass-sync", move || keeper.run())?;
         Ok(journal)
+    }
+
+    /// Gives a journal that refuses everything.
+    pub(crate) fn closed(disk: Arc<dyn Disk>, index: Arc<Index>, reason: &str) -> Self {
+        let settings = Settings { sync_appends: false, segment_bytes: 0, salt: [0; 16] };
+        let shared = Shared::new(disk, index, settings, None, Position::default());
+        drop(shared.stopped.set(reason.to_owned()));
+        lock(&shared.queue).is_closed = true;
+        Self { shared: Arc::new(shared), threads: Vec::new() }
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
@@ -193,19 +190,48 @@ impl Drop for Journal {
                 self.shared.stop("a thread of the journal died".to_owned());
             }
         }
-        if let Err(error) = self.shared.sync() {
+        if let Err(error) = self.shared.sync()
+            && self.shared.settings.segment_bytes > 0
+        {
             tracing::error!(%error, "closing the journal");
         }
     }
 }
 
 impl Shared {
+    fn new(
+        disk: Arc<dyn Disk>,
+        index: Arc<Index>,
+        settings: Settings,
+        active: Option<(SegmentId, Arc<dyn SegmentFile>)>,
+        last: Position,
+    ) -> Self {
+        Self {
+            disk,
+            index,
+            settings,
+            counters: Counters::default(),
+            queue: Mutex::default(),
+            queued: Condvar::new(),
+            duties: Mutex::default(),
+            duty: Condvar::new(),
+            active: Mutex::new(active),
+            syncing: Mutex::new(()),
+            written: AtomicU64::new(last.seq),
+            synced: AtomicU64::new(last.seq),
+            stopped: OnceLock::new(),
+        }
+    }
+
     fn ask(&self, work: Work) -> Answer {
         let (answer, answered) = sync_channel(1);
         {
             let mut queue = lock(&self.queue);
             if queue.is_closed {
-                return Err(StoreError::Stopped("the store is closed".to_owned()));
+                return Err(self
+                    .check()
+                    .err()
+                    .unwrap_or_else(|| StoreError::Stopped("the store is closed".to_owned())));
             }
             queue.waiting.push(Request { work, answer });
         }
@@ -236,8 +262,9 @@ impl Shared {
             return Ok(());
         }
         // The writer changes segments only after a sync of its own, which waits for this one.
-        let (segment, file) = lock(&self.active).clone();
-        self.sync_file(segment, &*file)?;
+        if let Some((segment, file)) = lock(&self.active).clone() {
+            self.sync_file(segment, &*file)?;
+        }
         self.synced.store(seq, Ordering::Release);
         self.index.synced(seq);
         Ok(())

@@ -26,6 +26,7 @@ mod node;
 mod retention;
 mod state;
 mod store;
+mod survey;
 mod transaction;
 mod tree;
 
@@ -40,4 +41,5 @@ pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use retention::{Retention, Trashed, TrashedCheckpoint};
 pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
+pub use survey::{DamagedPlace, Survey, SurveyProgress};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};

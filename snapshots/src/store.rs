@@ -5,6 +5,7 @@
 //! which publishes to the index; reading asks the cache, then the index, then a segment.
 
 mod hold;
+mod logs;
 mod nodes;
 mod opening;
 #[cfg(test)]
@@ -28,13 +29,15 @@ use crate::closure::{Roots, roots_of};
 use crate::collect::barrier::{Barrier, Phase};
 use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
-use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
-use crate::index::{Found, Index};
+use crate::id::{EntryId, NodeId, SandboxId, StateId};
+use crate::index::Index;
 use crate::journal::disk::{Disk, LocalDisk, make_private_directory};
+use crate::journal::segment::Position;
 use crate::journal::{Append, Journal, Settings};
-use crate::log::{self, Draft, Entry, Head, Tip};
+use crate::log::{Draft, Entry, Head, Tip};
 use crate::node::{NodeBatch, NodeKind, NodeSource};
 use crate::state::State;
+use crate::survey::{self, Survey, SurveyProgress};
 use crate::transaction::{Quota, Transaction, read_blob};
 use crate::tree::{DirectoryCache, Nodes};
 
@@ -128,7 +131,7 @@ pub(crate) struct Inner {
     replayed_records: u64,
     cut_bytes: u64,
     directory: PathBuf,
-    _lock: File,
+    _lock: Option<Arc<File>>,
 }
 
 impl Store {
@@ -150,33 +153,53 @@ impl Store {
     }
 
     fn open_on(disk: Arc<dyn Disk>, directory: &Path, options: &StoreOptions, lock: File) -> Result<Self, StoreError> {
-        let path = directory.join("index.db");
-        let opened = opening::open(&*disk, &path)?;
-        let cut_bytes = opened.recovered.cut_bytes;
-        let index = Arc::new(Index::start(&path, opened.database, opened.recovered.last)?);
-        let settings = Settings {
-            sync_appends: options.durability == Durability::Disk,
-            segment_bytes: options.segment_bytes,
-            salt: options.salt,
-        };
-        let journal = Journal::start(Arc::clone(&disk), Arc::clone(&index), settings, opened.recovered)?;
-        let inner = Inner {
-            journal,
-            nodes: StoredNodes::new(Arc::clone(&disk), Arc::clone(&index), options.cache_bytes),
-            index,
-            disk,
-            segment_bytes: options.segment_bytes,
-            barrier: Barrier::default(),
-            collecting: Mutex::default(),
-            directories: Nodes::cache(),
-            holds: Arc::default(),
-            nodes_known: AtomicU64::new(0),
-            replayed_records: opened.replayed_records,
-            cut_bytes,
-            directory: directory.to_owned(),
-            _lock: lock,
-        };
+        let lock = Arc::new(lock);
+        let inner = Inner::open(Arc::clone(&disk), directory, options, Arc::clone(&lock))?;
+        if let Err(error) = inner.check_tips() {
+            // The index says what no entry says. It was marked, so that this makes a new one.
+            tracing::warn!(%error, "rebuilding the index");
+            drop(inner);
+            let inner = Inner::open(disk, directory, options, lock)?;
+            inner.check_tips()?;
+            return Ok(Self { inner: Arc::new(inner) });
+        }
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens the store of a directory to look at it, whatever its state and whoever else has it open: nothing in it is
+    /// changed, and nothing can be appended. What is damaged is left out and told in the [`Survey`].
+    ///
+    /// `scratch` is an empty directory for an index of its own; it can be removed once the store is dropped.
+    ///
+    /// # Errors
+    /// There is no store, or what reading it met.
+    pub fn look(
+        directory: &Path,
+        scratch: &Path,
+        options: &StoreOptions,
+        progress: &mut dyn FnMut(SurveyProgress),
+    ) -> Result<(Self, Survey), StoreError> {
+        let segments = directory.join("segments");
+        if !segments.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(StoreError::Io { action: "find a store in", path: directory.to_owned(), source });
+        }
+        Self::look_on(Arc::new(LocalDisk::read_only(&segments)), directory, scratch, options, progress)
+    }
+
+    pub(crate) fn look_on(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        scratch: &Path,
+        options: &StoreOptions,
+        progress: &mut dyn FnMut(SurveyProgress),
+    ) -> Result<(Self, Survey), StoreError> {
+        let path = scratch.join("index.db");
+        let (database, survey) = survey::index_what_is_whole(&*disk, &path, progress)?;
+        let index = Arc::new(Index::start(&path, database, Position::default())?);
+        let journal = Journal::closed(Arc::clone(&disk), Arc::clone(&index), "the store was opened only to look at it");
+        let parts = Parts { disk, directory, options, replayed_records: 0, cut_bytes: 0, lock: None };
+        Ok((Self { inner: Arc::new(parts.assemble(journal, index)) }, survey))
     }
 
     /// Returns writable work on top of a state. It keeps the store open for as long as it lives.
@@ -327,61 +350,10 @@ impl Store {
         Ok(missing)
     }
 
-    /// Returns the entries of a log after `after_seq` (0 for all), oldest first, at most `limit`.
-    ///
-    /// The log of a deleted sandbox can still be read.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownSandbox`], or what reading met.
-    pub fn entries(&self, sandbox: SandboxId, after_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.log_exists(sandbox)?;
-        self.inner.load(self.inner.index.entries(sandbox, after_seq, limit)?)
-    }
-
-    /// Returns the entries of a log before `before_seq` (`u64::MAX` for all), newest first, at most `limit`.
-    ///
-    /// # Errors
-    /// As [`Self::entries`].
-    pub fn entries_before(&self, sandbox: SandboxId, before_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.log_exists(sandbox)?;
-        self.inner.load(self.inner.index.entries_before(sandbox, before_seq, limit)?)
-    }
-
-    /// Returns the number of the entry that records a call, if the sandbox's log has one.
-    ///
-    /// # Errors
-    /// What reading met.
-    pub fn call_seq(&self, sandbox: SandboxId, call: CallId) -> Result<Option<u64>, StoreError> {
-        self.inner.index.call_seq(sandbox, call)
-    }
-
     /// Returns why nothing is written any more, once a write or a sync has failed.
     #[must_use]
     pub fn stopped(&self) -> Option<String> {
         self.inner.journal.stopped()
-    }
-
-    /// Returns one entry of a log.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownEntry`], and as [`Self::entries`].
-    pub fn entry(&self, sandbox: SandboxId, seq: u64) -> Result<Entry, StoreError> {
-        let unknown = || StoreError::UnknownEntry { sandbox, seq };
-        let found = self.entries(sandbox, seq.checked_sub(1).ok_or_else(unknown)?, 1)?;
-        found.into_iter().next().ok_or_else(unknown)
-    }
-
-    /// Returns a sandbox's named checkpoints: name, state, number of the entry that named it, and when; oldest first.
-    ///
-    /// # Errors
-    /// As [`Self::entries`].
-    pub fn checkpoints(&self, sandbox: SandboxId) -> Result<Vec<(String, StateId, u64, Timestamp)>, StoreError> {
-        self.log_exists(sandbox)?;
-        self.inner.index.checkpoints(sandbox)
-    }
-
-    fn log_exists(&self, sandbox: SandboxId) -> Result<(), StoreError> {
-        self.inner.index.tip(sandbox).map(drop).ok_or(StoreError::UnknownSandbox(sandbox))
     }
 
     /// Says whether a state is in the store.
@@ -416,14 +388,57 @@ impl Store {
     }
 }
 
+/// What a store is assembled from beside its journal and index.
+struct Parts<'a> {
+    disk: Arc<dyn Disk>,
+    directory: &'a Path,
+    options: &'a StoreOptions,
+    replayed_records: u64,
+    cut_bytes: u64,
+    lock: Option<Arc<File>>,
+}
+
+impl Parts<'_> {
+    fn assemble(self, journal: Journal, index: Arc<Index>) -> Inner {
+        let Self { disk, directory, options, replayed_records, cut_bytes, lock } = self;
+        Inner {
+            journal,
+            nodes: StoredNodes::new(Arc::clone(&disk), Arc::clone(&index), options.cache_bytes),
+            index,
+            disk,
+            segment_bytes: options.segment_bytes,
+            barrier: Barrier::default(),
+            collecting: Mutex::default(),
+            directories: Nodes::cache(),
+            holds: Arc::default(),
+            nodes_known: AtomicU64::new(0),
+            replayed_records,
+            cut_bytes,
+            directory: directory.to_owned(),
+            _lock: lock,
+        }
+    }
+}
+
 impl Inner {
-    /// Reads entries that the index found.
-    pub(crate) fn load(&self, found: Vec<Found>) -> Result<Vec<Entry>, StoreError> {
-        let load = |found| match found {
-            Found::Pending(entry) => Ok(*entry),
-            Found::Stored(id, location) => log::decode(id, &self.nodes.at(&NodeId(id.0), location)?),
+    fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: &StoreOptions,
+        lock: Arc<File>,
+    ) -> Result<Self, StoreError> {
+        let path = directory.join("index.db");
+        let opened = opening::open(&*disk, &path)?;
+        let (replayed_records, cut_bytes) = (opened.replayed_records, opened.recovered.cut_bytes);
+        let index = Arc::new(Index::start(&path, opened.database, opened.recovered.last)?);
+        let settings = Settings {
+            sync_appends: options.durability == Durability::Disk,
+            segment_bytes: options.segment_bytes,
+            salt: options.salt,
         };
-        found.into_iter().map(load).collect()
+        let journal = Journal::start(Arc::clone(&disk), Arc::clone(&index), settings, opened.recovered)?;
+        let parts = Parts { disk, directory, options, replayed_records, cut_bytes, lock: Some(lock) };
+        Ok(parts.assemble(journal, index))
     }
 
     /// Says whether a node is there to stay.

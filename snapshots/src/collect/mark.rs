@@ -4,7 +4,8 @@ use super::barrier::{Names, Reached};
 use crate::closure::{self, roots_of};
 use crate::error::StoreError;
 use crate::id::{NodeId, SandboxId};
-use crate::log::is_within;
+use crate::index::damaged_index;
+use crate::log::{EntryBody, is_within, joined};
 use crate::node::NodeSource;
 use crate::store::Inner;
 
@@ -23,16 +24,30 @@ pub(super) struct Marker {
 
 impl Marker {
     /// Marks a log's entries and puts what they keep alive on the list.
+    ///
+    /// It believes nobody but the entries: from the newest on, each names the one before it, and what was given up is told
+    /// after what it tells of.
     pub(super) fn log(&mut self, store: &Inner, sandbox: SandboxId) -> Result<(), StoreError> {
-        let expired = store.index.expired(sandbox)?;
-        let mut after = 0;
+        let mut expired: Vec<(u64, u64)> = Vec::new();
+        let mut before = u64::MAX;
+        let mut expected = None;
         loop {
-            let entries = store.load(store.index.entries(sandbox, after, PAGE)?)?;
+            let entries = store.entries_before(sandbox, before, PAGE)?;
             let Some(last) = entries.last() else { return Ok(()) };
-            after = last.seq;
+            before = last.seq;
             for entry in &entries {
+                if expected.is_some_and(|id| id != entry.id) {
+                    return Err(damaged_index(
+                        store.index.path(),
+                        &format!("the log of {sandbox} is not a chain in it"),
+                    ));
+                }
+                expected = entry.previous;
                 self.entries += 1;
                 self.live.insert(&NodeId(entry.id.0));
+                if let EntryBody::Expired { ranges } = &entry.body {
+                    expired = joined(expired.into_iter().chain(ranges.iter().copied()).collect());
+                }
                 if is_within(&expired, entry.seq) {
                     continue;
                 }

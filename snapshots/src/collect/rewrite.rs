@@ -19,7 +19,49 @@ use crate::node::node_id;
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Who stays, of the nodes and entries of a segment.
-pub(super) type Stays<'a> = &'a dyn Fn(&NodeId) -> bool;
+pub(crate) type Stays<'a> = &'a dyn Fn(&Placed) -> bool;
+
+/// Shows the records of a segment, in order; all of them, or those that are whole.
+pub(crate) type Show<'a> =
+    &'a dyn Fn(&OpenedSegment, &mut dyn FnMut(Table) -> Result<(), StoreError>) -> Result<(), StoreError>;
+
+/// Shows all records; any that is not whole is an error.
+pub(crate) fn every_record(
+    disk: &dyn Disk,
+    segment: &OpenedSegment,
+    visit: &mut dyn FnMut(Table) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut records = segment.records(disk);
+    while let Some(table) = records.next()? {
+        visit(table)?;
+    }
+    Ok(())
+}
+
+/// What a segment stands for and where in the journal it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) first: SegmentHeader,
+    pub(crate) last_number: u32,
+    /// The last record of the originals: number, epoch and checksum.
+    pub(crate) last: (u64, u64, [u8; 32]),
+}
+
+impl Place {
+    /// Returns the place of whole segments in a row.
+    pub(crate) fn of(disk: &dyn Disk, segments: &[OpenedSegment]) -> Result<Option<Self>, StoreError> {
+        let (Some(first), Some(newest)) = (segments.first(), segments.last()) else { return Ok(None) };
+        let mut last = (newest.header.first_seq - 1, newest.header.epoch, newest.header.previous);
+        match newest.end() {
+            Some(end) => last = (end.seq, end.epoch, end.checksum),
+            None => every_record(disk, newest, &mut |table| {
+                last = (table.header.seq, table.header.epoch, table.checksum);
+                Ok(())
+            })?,
+        }
+        Ok(Some(Self { first: first.header.clone(), last_number: newest.last_number(), last }))
+    }
+}
 
 /// Writes what stays of some segments in a row to one new segment and gives it its name.
 ///
@@ -27,80 +69,61 @@ pub(super) type Stays<'a> = &'a dyn Fn(&NodeId) -> bool;
 ///
 /// # Errors
 /// [`StoreError::DamagedNode`] when something that stays does not match its name: nothing is changed then.
-pub(super) fn rewrite(
+pub(crate) fn rewrite(
     disk: &dyn Disk,
+    place: &Place,
     segments: &[OpenedSegment],
+    show: Show<'_>,
     stays: Stays<'_>,
     pause: &mut dyn FnMut() -> Result<(), StoreError>,
 ) -> Result<Rewrite, StoreError> {
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(Rewrite::default()) };
     let rewrite = segments.iter().map(|segment| segment.id().rewrite).max().unwrap_or(0).saturating_add(1);
-    let id = SegmentId { number: first.id().number, rewrite };
-    let plan = Plan::of(disk, segments, stays)?;
+    let id = SegmentId { number: place.first.id.number, rewrite };
+    let (last_seq, last_epoch, last_checksum) = place.last;
+    let mut stands_for = Rewritten { last_number: place.last_number, last_seq, last_epoch, last_checksum, length: 0 };
+    stands_for.length = HEADER_BYTES + encoded_length(1, stands_for.to_bytes().len() as u64);
+    for segment in segments {
+        show(segment, &mut |table| {
+            let left = staying(&table, stays);
+            if !left.is_empty() {
+                let payload = left.iter().map(|(_, location)| u64::from(location.length)).sum();
+                stands_for.length += encoded_length(left.len(), payload);
+            }
+            Ok(())
+        })?;
+    }
     let mut hasher = blake3::Hasher::new_derive_key("sandglass 2026 rewritten segment key");
-    hasher.update(&first.header.key).update(&rewrite.to_le_bytes());
-    let SegmentHeader { epoch, first_seq, previous, .. } = first.header;
-    let header = SegmentHeader { id, epoch, first_seq, previous, key: *hasher.finalize().as_bytes() };
-    let stands_for = Rewritten { last_number: last.last_number(), length: plan.length, ..plan.last };
+    hasher.update(&place.first.key).update(&rewrite.to_le_bytes());
+    let header = SegmentHeader { id, key: *hasher.finalize().as_bytes(), ..place.first.clone() };
     let failed = |action| move |source| io_error(disk, action, REWRITING, source);
     let file = disk.create(REWRITING).map_err(failed("create"))?;
+    let previous = header.previous;
     let mut output = Output { disk, file, id, key: header.key, buffer: Vec::new(), offset: 0, previous };
     output.buffer.extend_from_slice(&header.to_bytes());
-    let written = output.segment(segments, stays, &header, stands_for, pause);
+    let written = output.write(segments, show, stays, &header, stands_for, pause);
     let length = written.inspect_err(|_| drop(disk.remove(REWRITING)))?;
-    if length != plan.length {
-        return Err(damaged(disk, first.id(), 0, "the segment changed while it was rewritten"));
+    if length != stands_for.length {
+        return Err(damaged(disk, place.first.id, 0, "the segment changed while it was rewritten"));
     }
     disk.rename(REWRITING, &id.name()).map_err(failed("name"))?;
     let before = segments.iter().map(|segment| segment.length).sum();
-    Ok(Rewrite { id, last_number: last.last_number(), bytes_before: before, bytes_after: length })
+    Ok(Rewrite { id, last_number: place.last_number, bytes_before: before, bytes_after: length })
 }
 
 /// What a rewriting did.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rewrite {
-    pub(super) id: SegmentId,
-    pub(super) last_number: u32,
-    pub(super) bytes_before: u64,
-    pub(super) bytes_after: u64,
-}
-
-/// What has to be known before the first byte is written.
-struct Plan {
-    length: u64,
-    last: Rewritten,
-}
-
-impl Plan {
-    fn of(disk: &dyn Disk, segments: &[OpenedSegment], stays: Stays<'_>) -> Result<Self, StoreError> {
-        let mut last = Rewritten { last_number: 0, last_seq: 0, last_epoch: 0, last_checksum: [0; 32], length: 0 };
-        let mut length = HEADER_BYTES + encoded_length(1, last.to_bytes().len() as u64);
-        for segment in segments {
-            let SegmentHeader { first_seq, epoch, previous, .. } = segment.header;
-            (last.last_seq, last.last_epoch, last.last_checksum) = (first_seq - 1, epoch, previous);
-            let mut records = segment.records(disk);
-            while let Some(table) = records.next()? {
-                (last.last_seq, last.last_epoch) = (table.header.seq, table.header.epoch);
-                last.last_checksum = table.checksum;
-                let left = staying(&table, stays);
-                if !left.is_empty() {
-                    let payload = left.iter().map(|(_, location)| u64::from(location.length)).sum();
-                    length += encoded_length(left.len(), payload);
-                }
-            }
-            if let Some(end) = segment.end() {
-                (last.last_seq, last.last_epoch, last.last_checksum) = (end.seq, end.epoch, end.checksum);
-            }
-        }
-        Ok(Self { length, last })
-    }
+pub(crate) struct Rewrite {
+    pub(crate) id: SegmentId,
+    pub(crate) last_number: u32,
+    pub(crate) bytes_before: u64,
+    pub(crate) bytes_after: u64,
 }
 
 fn staying(table: &Table, stays: Stays<'_>) -> Vec<Placed> {
     if table.header.kind == RecordKind::Rewritten {
         return Vec::new();
     }
-    table.items.iter().filter(|(id, _)| stays(id)).copied().collect()
+    table.items.iter().filter(|placed| stays(placed)).copied().collect()
 }
 
 struct Output<'a> {
@@ -115,9 +138,10 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn segment(
+    fn write(
         &mut self,
         segments: &[OpenedSegment],
+        show: Show<'_>,
         stays: Stays<'_>,
         header: &SegmentHeader,
         stands_for: Rewritten,
@@ -138,25 +162,14 @@ impl Output<'_> {
         };
         self.record(first, 0, &[(node_id(&about), &about)])?;
         for segment in segments {
-            let mut records = segment.records(self.disk);
-            while let Some(table) = records.next()? {
+            show(segment, &mut |table| {
                 let left = staying(&table, stays);
                 if left.is_empty() {
-                    continue;
+                    return Ok(());
                 }
                 let entry_names = &table.items[..table.header.entries as usize];
                 let entries = left.iter().filter(|kept| entry_names.contains(kept)).count();
-                let payloads = left.iter().map(|(id, location)| {
-                    let bytes = segment.read(self.disk, *location)?;
-                    // Damage is found here, and not carried on under a new checksum.
-                    if node_id(&bytes) == *id {
-                        return Ok(bytes);
-                    }
-                    let path = self.disk.path(&segment.id().name());
-                    let reason =
-                        format!("its bytes do not match its name ({}, byte {})", path.display(), location.offset);
-                    Err(StoreError::DamagedNode { node: *id, reason })
-                });
+                let payloads = left.iter().map(|placed| self.payload(segment, placed));
                 let payloads = payloads.collect::<Result<Vec<_>, StoreError>>()?;
                 let items: Vec<_> = left.iter().zip(&payloads).map(|((id, _), bytes)| (*id, &bytes[..])).collect();
                 self.record(table.header, entries, &items)?;
@@ -164,11 +177,23 @@ impl Output<'_> {
                     self.flush()?;
                     pause()?;
                 }
-            }
+                Ok(())
+            })?;
         }
         self.flush()?;
         self.file.sync_data().map_err(|source| io_error(self.disk, "sync", REWRITING, source))?;
         Ok(self.offset)
+    }
+
+    /// Reads what stays. Damage is found here, and not carried on under a new checksum.
+    fn payload(&self, segment: &OpenedSegment, (id, location): &Placed) -> Result<Vec<u8>, StoreError> {
+        let bytes = segment.read(self.disk, *location)?;
+        if node_id(&bytes) == *id {
+            return Ok(bytes);
+        }
+        let path = self.disk.path(&segment.id().name());
+        let reason = format!("its bytes do not match its name ({}, byte {})", path.display(), location.offset);
+        Err(StoreError::DamagedNode { node: *id, reason })
     }
 
     /// Adds a record like another one with these items.

@@ -433,10 +433,15 @@ fn damage_mark(path: &Path) -> PathBuf {
     with_suffix(path, DAMAGE_SUFFIX)
 }
 
-/// Leaves a mark by which the next opening rebuilds a database that SQLite finds damaged.
+/// Leaves a mark by which the next opening rebuilds the database.
+pub(crate) fn mark_damaged(path: &Path) {
+    let marked = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(damage_mark(path));
+    tracing::error!(path = %path.display(), is_marked = marked.is_ok(), "the index is damaged; the next opening rebuilds it");
+}
+
+/// Leaves that mark when SQLite finds its file damaged.
 pub(crate) fn mark_if_damaged(path: &Path, error: &rusqlite::Error) {
     if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
-        let marked = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(damage_mark(path));
-        tracing::error!(%error, is_marked = marked.is_ok(), "the index is damaged; the next opening rebuilds it");
+        mark_damaged(path);
     }
 }

@@ -46,13 +46,23 @@ pub(crate) trait Disk: Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct LocalDisk {
     directory: PathBuf,
+    is_read_only: bool,
 }
 
 impl LocalDisk {
     /// Opens the directory, making it (for its owner alone) when it is not there.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         make_private_directory(directory)?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { directory: directory.to_owned(), is_read_only: false })
+    }
+
+    /// Gives a directory of which nothing may be changed.
+    pub(crate) fn read_only(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), is_read_only: true }
+    }
+
+    fn may_change(&self) -> io::Result<()> {
+        if self.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 }
 
@@ -80,21 +90,24 @@ impl Disk for LocalDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn SegmentFile>> {
+        self.may_change()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(0o600);
         Ok(Arc::new(options.open(self.path(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentFile>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(self.path(name))?))
+        Ok(Arc::new(OpenOptions::new().read(true).write(!self.is_read_only).open(self.path(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::rename(self.path(from), self.path(to))?;
         sync_directory(&self.directory)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_file(self.path(name))
     }
 

@@ -38,15 +38,6 @@ pub(crate) struct Recovered {
     pub(crate) cut_bytes: u64,
 }
 
-/// What may be done to the segments while they are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// A torn tail is cut, and what was found is made durable.
-    Write,
-    /// Nothing is changed: somebody else may be writing.
-    Read,
-}
-
 /// Reads all whole records after `from`, in order, and cuts a torn tail. `None` says that `from` is the middle of a segment
 /// that was rewritten since: then only a new index can be right.
 ///
@@ -56,7 +47,6 @@ pub(crate) fn recover(
     disk: &dyn Disk,
     layout: &Layout,
     from: Option<Position>,
-    access: Access,
     on_record: &mut dyn FnMut(&Record<'_>, Position) -> Result<(), StoreError>,
 ) -> Result<Option<Recovered>, StoreError> {
     let segments = layout.segments.len() as u64;
@@ -80,7 +70,7 @@ pub(crate) fn recover(
             last = end;
             continue;
         }
-        if id == newest && access == Access::Write {
+        if id == newest {
             // What is read back now may never have been synced by whoever wrote it.
             found.file.sync_data().map_err(|source| io_error(disk, "sync", &id.name(), source))?;
         }
@@ -110,9 +100,7 @@ pub(crate) fn recover(
             last = whole;
         } else if id == newest {
             recovered.cut_bytes = torn;
-            if access == Access::Write {
-                recovered.active = Some(cut(disk, &found, end, torn)?);
-            }
+            recovered.active = Some(cut(disk, &found, end, torn)?);
         }
     }
     recovered.last = last;

@@ -230,7 +230,7 @@ impl Writer {
             None => (shared.disk.create(PLAIN).map_err(|source| failed("create", source))?, PLAIN),
         };
         begin(&*shared.disk, &*file, temporary, &header).map_err(|source| failed("begin", source))?;
-        *lock(&shared.active) = (id, Arc::clone(&file));
+        *lock(&shared.active) = Some((id, Arc::clone(&file)));
         shared.counters.segments.fetch_add(1, Ordering::Relaxed);
         if self.segment.filled > self.segment.offset {
             // The zeros left behind are of no more use; keeping them would do no harm.

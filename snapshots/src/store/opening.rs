@@ -9,7 +9,7 @@ use crate::index::swap::Swap;
 use crate::journal::disk::Disk;
 use crate::journal::layout::Layout;
 use crate::journal::reader::OpenedSegment;
-use crate::journal::recovery::{Access, Recovered, io_error, recover};
+use crate::journal::recovery::{Recovered, io_error, recover};
 use crate::journal::segment::SegmentId;
 
 /// How many nodes of a journal that is read back are applied to the index at a time.
@@ -34,12 +34,12 @@ pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Opened, StoreError> {
         tracing::warn!("the index does not know what became of segments that were rewritten; rebuilding it");
         database = Database::create(path)?;
     }
-    let (recovered, replayed_records) = match replay(disk, &layout, &mut database, Access::Write)? {
+    let (recovered, replayed_records) = match replay(disk, &layout, &mut database)? {
         Some(replayed) => replayed,
         None => {
             tracing::warn!("the index is behind a segment that was rewritten; rebuilding it");
             database = Database::create(path)?;
-            let replayed = replay(disk, &layout, &mut database, Access::Write)?;
+            let replayed = replay(disk, &layout, &mut database)?;
             replayed.ok_or_else(|| StoreError::Stopped("a new index is behind the journal".to_owned()))?
         }
     };
@@ -51,16 +51,6 @@ pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Opened, StoreError> {
         let name = id.name();
         disk.remove(&name).map_err(|source| io_error(disk, "remove", &name, source))?;
     }
-    Ok(Opened { database, recovered, replayed_records })
-}
-
-/// Opens a journal that somebody else may be writing, with an index of its own.
-pub(super) fn look(disk: &dyn Disk, path: &Path) -> Result<Opened, StoreError> {
-    let layout = Layout::read(disk)?;
-    let mut database = Database::create(path)?;
-    let replayed = replay(disk, &layout, &mut database, Access::Read)?;
-    let (recovered, replayed_records) =
-        replayed.ok_or_else(|| StoreError::Stopped("a new index is behind the journal".to_owned()))?;
     Ok(Opened { database, recovered, replayed_records })
 }
 
@@ -98,16 +88,11 @@ fn originals(
 }
 
 /// Applies the records that the index lacks; returns where the journal ends and how many there were.
-fn replay(
-    disk: &dyn Disk,
-    layout: &Layout,
-    database: &mut Database,
-    access: Access,
-) -> Result<Option<(Recovered, u64)>, StoreError> {
+fn replay(disk: &dyn Disk, layout: &Layout, database: &mut Database) -> Result<Option<(Recovered, u64)>, StoreError> {
     let from = database.applied()?;
     let mut batch: Vec<Written> = Vec::new();
     let (mut nodes, mut records) = (0, 0);
-    let recovered = recover(disk, layout, from, access, &mut |record, position| {
+    let recovered = recover(disk, layout, from, &mut |record, position| {
         let written = Written::from_record(record, position)?;
         nodes += written.placed.len();
         records += 1;
