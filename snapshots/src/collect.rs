@@ -23,12 +23,14 @@ use crate::id::{EntryId, NodeId, SandboxId};
 use crate::index::damaged_index;
 use crate::index::swap::Swap;
 use crate::journal::layout::Layout;
-use crate::journal::lock;
 use crate::journal::reader::OpenedSegment;
 use crate::journal::recovery::io_error;
 use crate::journal::segment::{HEADER_BYTES, Placed, SegmentId};
+use crate::journal::{is_full, lock};
 use crate::store::{Inner, Store};
 
+/// With less free space than this, a collection begins by using what was set aside.
+const LOW_BYTES: u64 = 8 << 20;
 /// How many nodes are marked between two looks at whether to go on.
 const MARK_STEP: usize = 256;
 /// Segments that are this much smaller than the largest are joined with their neighbours.
@@ -115,9 +117,18 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Busy("a collection is running")),
         };
         let _idle = BackToIdle(inner);
+        let free = rustix::fs::statvfs(&inner.directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let is_low = free.is_ok_and(|bytes| bytes < LOW_BYTES);
+        if is_low {
+            inner.journal.use_reserve();
+        }
         let mut collection =
-            Collection { inner, options, found: Collected::default(), tombstones: HashMap::new(), control };
-        match collection.run() {
+            Collection { inner, options, is_low, found: Collected::default(), tombstones: HashMap::new(), control };
+        let outcome = collection.run();
+        if inner.reserve_bytes > 0 {
+            inner.journal.refill_reserve();
+        }
+        match outcome {
             Ok(()) => Ok(collection.found),
             Err(StoreError::Busy(_)) => Ok(Collected { stopped: true, ..collection.found }),
             Err(error) => Err(error),
@@ -137,6 +148,8 @@ impl Drop for BackToIdle<'_> {
 struct Collection<'a> {
     inner: &'a Inner,
     options: CollectOptions,
+    /// The disk is nearly full.
+    is_low: bool,
     found: Collected,
     /// The last entries of purged sandboxes, and whether something else of theirs is left.
     tombstones: HashMap<SandboxId, (EntryId, bool)>,
@@ -271,9 +284,12 @@ impl Collection<'_> {
             .filter(|(_, (_, others))| !others)
             .map(|(sandbox, (entry, _))| (*entry, *sandbox))
             .collect();
-        let runs = runs(weighed, self.options.garbage_percent_min, self.inner.segment_bytes);
+        // On a full disk what is left of one segment may fit where what is left of several does not.
+        let joined_bytes = if self.is_low { 0 } else { self.inner.segment_bytes };
+        let runs = runs(weighed, self.options.garbage_percent_min, self.inner.segment_bytes, joined_bytes);
         let total = runs.iter().flatten().map(|segment| segment.length).sum();
         let mut done = 0;
+        let mut full = None;
         for run in runs {
             self.step(CollectStep::Sweep(done, total))?;
             let forgotten: HashSet<EntryId> = HashSet::new();
@@ -294,7 +310,14 @@ impl Collection<'_> {
             let disk = &*self.inner.disk;
             let Some(place) = Place::of(disk, &run)? else { continue };
             let show: Show<'_> = &|segment, visit| every_record(disk, segment, visit);
-            let rewrite = rewrite::rewrite(disk, &place, &run, show, &stays, &mut pause)?;
+            let rewrite = match rewrite::rewrite(disk, &place, &run, show, &stays, &mut pause) {
+                // The runs that take the least space came first, and what they gave back may still be enough for later ones.
+                Err(StoreError::Io { source, path, .. }) if is_full(&source) => {
+                    full = Some(path);
+                    continue;
+                }
+                outcome => outcome?,
+            };
             done += rewrite.bytes_before;
             let old: Vec<SegmentId> = run.iter().map(OpenedSegment::id).collect();
             drop(run);
@@ -304,7 +327,10 @@ impl Collection<'_> {
             self.found.copied_bytes += rewrite.bytes_after;
             self.found.freed_bytes += rewrite.bytes_before.saturating_sub(rewrite.bytes_after);
         }
-        Ok(())
+        match full {
+            Some(path) if self.found.freed_bytes == 0 => Err(StoreError::NoSpace { path }),
+            _ => Ok(()),
+        }
     }
 
     /// Lets the index look into the new segment, then removes the old ones.
@@ -326,7 +352,8 @@ impl Collection<'_> {
 }
 
 /// Chooses which segments are rewritten together: those with garbage, with small neighbours as long as there is room.
-fn runs(weighed: Vec<Weighed>, percent: u8, segment_bytes: u64) -> Vec<Vec<OpenedSegment>> {
+/// Those of which the least is left come first.
+fn runs(weighed: Vec<Weighed>, percent: u8, segment_bytes: u64, joined_bytes: u64) -> Vec<Vec<OpenedSegment>> {
     let is_small = |one: &Weighed| one.live_bytes < segment_bytes / SMALL_PART;
     let has_garbage = |one: &Weighed| {
         let garbage = one.segment.length.saturating_sub(HEADER_BYTES + one.live_bytes);
@@ -336,16 +363,17 @@ fn runs(weighed: Vec<Weighed>, percent: u8, segment_bytes: u64) -> Vec<Vec<Opene
     };
     let mut runs = Vec::new();
     let mut run: Vec<Weighed> = Vec::new();
-    let finish = |run: &mut Vec<Weighed>, runs: &mut Vec<Vec<OpenedSegment>>| {
+    let finish = |run: &mut Vec<Weighed>, runs: &mut Vec<(u64, Vec<OpenedSegment>)>| {
         let taken = std::mem::take(run);
         if taken.iter().any(has_garbage) || taken.len() >= SMALL_RUN {
-            runs.push(taken.into_iter().map(|one| one.segment).collect());
+            let left = taken.iter().map(|one| one.live_bytes).sum();
+            runs.push((left, taken.into_iter().map(|one| one.segment).collect()));
         }
     };
     for one in weighed {
         let joins = has_garbage(&one) || is_small(&one);
         let bytes: u64 = run.iter().map(|one| one.live_bytes).sum();
-        if !joins || bytes + one.live_bytes > segment_bytes {
+        if !joins || bytes + one.live_bytes > joined_bytes {
             finish(&mut run, &mut runs);
         }
         if joins {
@@ -353,5 +381,6 @@ fn runs(weighed: Vec<Weighed>, percent: u8, segment_bytes: u64) -> Vec<Vec<Opene
         }
     }
     finish(&mut run, &mut runs);
-    runs
+    runs.sort_by_key(|(left, _)| *left);
+    runs.into_iter().map(|(_, run)| run).collect()
 }

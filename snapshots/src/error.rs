@@ -84,6 +84,12 @@ pub enum StoreError {
     /// An earlier write or sync failed, and nothing more is written until the store is opened again.
     #[error("the journal stopped after a failed write: {0}")]
     Stopped(String),
+    /// The disk is full: nothing of what was asked for was written, and everything before is as it was.
+    #[error("there is no space left for {path}: delete sandboxes or checkpoints, or keep less, and collect")]
+    NoSpace {
+        /// What could not be written.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("{action} {path}: {source}")]
     Io {

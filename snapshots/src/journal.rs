@@ -24,7 +24,7 @@ use bytes::Bytes;
 use self::disk::{Disk, SegmentFile};
 use self::keeper::{Duties, Keeper};
 use self::recovery::Recovered;
-use self::segment::{Position, SegmentId};
+use self::segment::{Position, RESERVE, SegmentId};
 use self::writer::Writer;
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId};
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) sync_appends: bool,
     /// How large a segment is.
     pub(crate) segment_bytes: u64,
+    /// How much is set aside for giving up and deleting when the disk is full.
+    pub(crate) reserve_bytes: u64,
     /// Makes segment keys unpredictable to whoever chooses what is stored.
     pub(crate) salt: [u8; 16],
 }
@@ -133,6 +135,9 @@ impl Journal {
         let mut journal = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let writer = Writer::new(Arc::clone(&shared), active, recovered.last, epoch);
         journal.spawn("sandglass-journal", move || writer.run())?;
+        if settings.reserve_bytes > 0 {
+            lock(&shared.duties).refill(&shared.duty);
+        }
         let keeper = Keeper::new(shared);
         journal.spawn("sandglass-sync", move || keeper.run())?;
         Ok(journal)
@@ -140,7 +145,7 @@ impl Journal {
 
     /// Gives a journal that refuses everything.
     pub(crate) fn closed(disk: Arc<dyn Disk>, index: Arc<Index>, reason: &str) -> Self {
-        let settings = Settings { sync_appends: false, segment_bytes: 0, salt: [0; 16] };
+        let settings = Settings { sync_appends: false, segment_bytes: 0, reserve_bytes: 0, salt: [0; 16] };
         let shared = Shared::new(disk, index, settings, None, Position::default());
         drop(shared.stopped.set(reason.to_owned()));
         lock(&shared.queue).is_closed = true;
@@ -167,6 +172,16 @@ impl Journal {
     /// Returns when everything appended before is durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.shared.ask(Work::Sync).map(drop)
+    }
+
+    /// Gives back what was set aside, so that a full disk can be made less full.
+    pub(crate) fn use_reserve(&self) {
+        self.shared.use_reserve();
+    }
+
+    /// Sets aside anew what was used.
+    pub(crate) fn refill_reserve(&self) {
+        lock(&self.shared.duties).refill(&self.shared.duty);
     }
 
     /// Returns why nothing is written any more, if so.
@@ -275,12 +290,23 @@ impl Shared {
         file.sync_data().map_err(|source| self.fail("sync", &segment.name(), &source))
     }
 
+    fn use_reserve(&self) -> bool {
+        let used = self.disk.remove(RESERVE).is_ok();
+        if used {
+            tracing::warn!("the disk is full: what was set aside for that is used now");
+        }
+        used
+    }
+
     /// Says why nothing is written any more, if so.
     fn check(&self) -> Result<(), StoreError> {
         self.stopped.get().map_or(Ok(()), |reason| Err(StoreError::Stopped(reason.clone())))
     }
 
     fn fail(&self, action: &str, name: &str, source: &std::io::Error) -> StoreError {
+        if action != "sync" && is_full(source) {
+            return StoreError::NoSpace { path: self.disk.path(name) };
+        }
         self.stop(format!("{action} {}: {source}", self.disk.path(name).display()))
     }
 
@@ -292,6 +318,11 @@ impl Shared {
         });
         StoreError::Stopped(reason.clone())
     }
+}
+
+/// Says whether an error means that nothing more fits.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// Locks, also after another thread died holding the lock: what it guards is whole between statements.

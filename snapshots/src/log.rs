@@ -305,6 +305,15 @@ pub(crate) fn is_within(ranges: &[(u64, u64)], seq: u64) -> bool {
 }
 
 impl EntryBody {
+    /// Says whether the entry makes room: it must be possible when there is none.
+    pub(crate) fn gives_up(&self) -> bool {
+        match self {
+            Self::Operation(operation) => operation.kind == OperationKind::Delete,
+            Self::CheckpointDeleted { .. } | Self::Expired { .. } | Self::Purged => true,
+            Self::Checkpoint { .. } | Self::Policy { .. } | Self::Other { .. } => false,
+        }
+    }
+
     /// Checks every text and byte string against its limit.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         let within = |what: &'static str, length: usize, limit: usize| {

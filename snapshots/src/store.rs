@@ -64,6 +64,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How large a segment file gets, in bytes; the first ones of a store are smaller.
     pub segment_bytes: u64,
+    /// How many bytes are set aside for deleting and collecting on a full disk.
+    pub reserve_bytes: u64,
     /// How many bytes of nodes are kept in memory.
     pub cache_bytes: u64,
     /// Random bytes that make a segment's checksums unpredictable to whoever chooses what is stored; no secret is kept by it.
@@ -72,7 +74,13 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { durability: Durability::Disk, segment_bytes: 64 << 20, cache_bytes: 256 << 20, salt: [0; 16] }
+        Self {
+            durability: Durability::Disk,
+            segment_bytes: 64 << 20,
+            reserve_bytes: 4 << 20,
+            cache_bytes: 256 << 20,
+            salt: [0; 16],
+        }
     }
 }
 
@@ -120,6 +128,7 @@ pub(crate) struct Inner {
     pub(crate) nodes: StoredNodes,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) segment_bytes: u64,
+    pub(crate) reserve_bytes: u64,
     /// Where writers and a collection meet.
     pub(crate) barrier: Barrier,
     /// Held by the one collection that may run.
@@ -130,7 +139,7 @@ pub(crate) struct Inner {
     nodes_known: AtomicU64,
     replayed_records: u64,
     cut_bytes: u64,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     _lock: Option<Arc<File>>,
 }
 
@@ -407,6 +416,7 @@ impl Parts<'_> {
             index,
             disk,
             segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
             barrier: Barrier::default(),
             collecting: Mutex::default(),
             directories: Nodes::cache(),
@@ -434,6 +444,7 @@ impl Inner {
         let settings = Settings {
             sync_appends: options.durability == Durability::Disk,
             segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
             salt: options.salt,
         };
         let journal = Journal::start(Arc::clone(&disk), Arc::clone(&index), settings, opened.recovered)?;

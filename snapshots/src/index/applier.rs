@@ -124,6 +124,10 @@ impl Applier {
     /// Puts a failed batch back and waits; says whether the index was closed meanwhile.
     fn retry_later(&self, batch: Vec<Arc<Written>>, reason: String) -> bool {
         let mut todo = lock(&self.shared.todo);
+        // Nobody waits for a database that can't be written.
+        for (_, answer) in todo.jobs.drain(..) {
+            drop(answer.send(Err(StoreError::Stopped(format!("the index can't follow: {reason}")))));
+        }
         todo.failed = Some(reason);
         batch.into_iter().rev().for_each(|record| todo.waiting.push_front(record));
         self.shared.room.notify_all();

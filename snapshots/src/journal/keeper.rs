@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::disk::SegmentFile;
-use super::segment::FILLING;
+use super::segment::{FILLING, RESERVE};
 use super::{Shared, lock};
 
 /// How long written records may wait for a sync that nobody asked for; with the sync itself it stays within 50 ms.
@@ -27,6 +27,7 @@ pub(super) struct Duties {
     ready: Option<Filled>,
     /// The disk had no room for zeros.
     gave_up: bool,
+    refills: bool,
 }
 
 impl Duties {
@@ -48,6 +49,13 @@ impl Duties {
         }
     }
 
+    /// Asks for the reserve to be there, and for zeros again if there was no room for them.
+    pub(super) fn refill(&mut self, duty: &Condvar) {
+        self.refills = true;
+        self.gave_up = false;
+        duty.notify_one();
+    }
+
     /// Takes the segment of zeros if it is done and large enough.
     pub(super) fn take_ready(&mut self, bytes: u64) -> Option<Filled> {
         self.ready.take_if(|(_, length)| *length >= bytes)
@@ -60,6 +68,9 @@ impl Duties {
             self.dirty_bytes = 0;
             return Some(Duty::Sync);
         }
+        if std::mem::take(&mut self.refills) {
+            return Some(Duty::Reserve);
+        }
         self.wanted_bytes.map(Duty::Fill)
     }
 }
@@ -67,6 +78,7 @@ impl Duties {
 enum Duty {
     Sync,
     Fill(u64),
+    Reserve,
 }
 
 #[derive(Debug)]
@@ -85,6 +97,12 @@ impl Keeper {
             match duty {
                 // A failure stops the journal, and is told to whoever writes next.
                 Duty::Sync => drop(self.shared.sync()),
+                Duty::Reserve => {
+                    if let Err(error) = self.set_aside() {
+                        tracing::warn!(%error, "setting space aside for when the disk is full");
+                        drop(self.shared.disk.remove(RESERVE));
+                    }
+                }
                 Duty::Fill(bytes) => {
                     if let Err(error) = self.fill(bytes) {
                         tracing::warn!(%error, "filling a segment ahead of time; commits go on without");
@@ -118,6 +136,23 @@ impl Keeper {
                 None => duty.wait(duties).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    /// Makes the reserve, unless it is there.
+    fn set_aside(&self) -> std::io::Result<()> {
+        let Shared { disk, settings, .. } = &*self.shared;
+        let is_there = disk.list()?.iter().any(|name| name == RESERVE);
+        if is_there && disk.open(RESERVE)?.length()? >= settings.reserve_bytes {
+            return Ok(());
+        }
+        let file = disk.create(RESERVE)?;
+        let mut offset = 0;
+        while offset < settings.reserve_bytes {
+            let step = (settings.reserve_bytes - offset).min(FILL_BYTES);
+            file.write_all_at(&vec![0; usize::try_from(step).unwrap_or(0)], offset)?;
+            offset += step;
+        }
+        Ok(())
     }
 
     /// Writes one step of zeros; when it was the last, the segment is ready.

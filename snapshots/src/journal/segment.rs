@@ -18,6 +18,8 @@ const PLAIN_VERSION: u32 = 1;
 pub(crate) const FILLING: &str = "filling.tmp";
 /// What a segment without zeros is called until its header is durable.
 pub(crate) const PLAIN: &str = "plain.tmp";
+/// A file of zeros that is removed when the disk is full, so that there is room to make room.
+pub(crate) const RESERVE: &str = "reserve";
 /// What a segment is called while it is rewritten.
 pub(crate) const REWRITING: &str = "rewriting.tmp";
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -35,6 +36,8 @@ pub(super) struct Writer {
     /// Records are written over zeros here, so that a sync needs no metadata.
     is_filled: bool,
     last: Position,
+    /// The last record before this group.
+    before: Position,
     epoch: u64,
     group: Group,
 }
@@ -48,7 +51,12 @@ struct Group {
     start: u64,
     written: Vec<Written>,
     tips: HashMap<SandboxId, Tip>,
-    answers: Vec<(SyncSender<Answer>, Vec<Entry>)>,
+    /// Who waits, for what, and how many of the records must have been written for it.
+    answers: Vec<(SyncSender<Answer>, Vec<Entry>, usize)>,
+    /// How many of the records the operating system has.
+    flushed: usize,
+    /// The position after those, and the file that was full for the ones after.
+    full: Option<PathBuf>,
     appends: bool,
     /// Some records would have been faster over zeros and found none.
     lacked_zeros: bool,
@@ -60,7 +68,7 @@ impl Writer {
         let is_filled = segment.filled > segment.offset;
         let limit = if is_filled { segment.filled } else { shared.settings.segment_bytes };
         let group = Group { start: segment.offset, ..Group::default() };
-        Self { shared, segment, limit, is_filled, last, epoch, group }
+        Self { shared, segment, limit, is_filled, last, before: last, epoch, group }
     }
 
     pub(super) fn run(mut self) {
@@ -71,28 +79,42 @@ impl Writer {
     }
 
     fn commit(&mut self, requests: Vec<Request>) {
+        self.before = self.last;
         for Request { work, answer } in requests {
             match self.shared.check().and_then(|()| self.place(work)) {
-                Ok(entries) => self.group.answers.push((answer, entries)),
+                Ok(entries) => {
+                    let records = self.group.written.len();
+                    self.group.answers.push((answer, entries, records));
+                }
                 // Whoever asked may have gone away.
                 Err(error) => drop(answer.send(Err(error))),
             }
         }
         let outcome = self.shared.check().and_then(|()| self.finish());
-        let Group { written, answers, lacked_zeros, .. } =
+        let Group { written, answers, lacked_zeros, full, .. } =
             std::mem::replace(&mut self.group, Group { start: self.segment.offset, ..Group::default() });
+        let records = written.len();
         if outcome.is_ok() {
             self.shared.index.publish(written);
             self.want_next(lacked_zeros);
         }
-        for (answer, entries) in answers {
-            drop(answer.send(self.shared.check().map(|()| entries)));
+        for (answer, entries, needed) in answers {
+            let refused = full.as_ref().filter(|_| needed > records);
+            let answered = match refused {
+                Some(path) => Err(StoreError::NoSpace { path: path.clone() }),
+                None => self.shared.check().map(|()| entries),
+            };
+            drop(answer.send(answered));
         }
     }
 
     /// Writes what is gathered and makes it as durable as somebody needs.
     fn finish(&mut self) -> Result<(), StoreError> {
-        self.flush()?;
+        match self.flush() {
+            // What was written before is as durable as it should be.
+            Ok(()) | Err(StoreError::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
         if self.group.syncs || (self.group.appends && self.shared.settings.sync_appends) {
             return self.shared.sync();
         }
@@ -101,7 +123,7 @@ impl Writer {
 
     fn place(&mut self, work: Work) -> Result<Vec<Entry>, StoreError> {
         match work {
-            Work::Append(append) => self.place_append(append),
+            Work::Append(append) => self.place_append(&append),
             Work::Nodes(nodes) => {
                 self.place_record(RecordKind::Nodes, SandboxId([0; 16]), &[], &nodes)?;
                 Ok(Vec::new())
@@ -113,8 +135,19 @@ impl Writer {
         }
     }
 
-    fn place_append(&mut self, append: Append) -> Result<Vec<Entry>, StoreError> {
+    /// Places an append; one that gives something up may use what was set aside for a full disk.
+    fn place_append(&mut self, append: &Append) -> Result<Vec<Entry>, StoreError> {
+        let placed = self.place_entries(append);
+        let gives_up = append.drafts.iter().all(|draft| draft.body.gives_up());
+        if matches!(placed, Err(StoreError::NoSpace { .. })) && gives_up && self.shared.use_reserve() {
+            return self.place_entries(append);
+        }
+        placed
+    }
+
+    fn place_entries(&mut self, append: &Append) -> Result<Vec<Entry>, StoreError> {
         let Append { sandbox, expected, drafts, nodes } = append;
+        let (sandbox, expected) = (*sandbox, *expected);
         let found = match self.group.tips.entry(sandbox) {
             Place::Occupied(tip) => Some(*tip.get()),
             Place::Vacant(_) => self.shared.index.tip(sandbox),
@@ -130,14 +163,14 @@ impl Writer {
         for draft in drafts {
             let head = tip.map(|tip| tip.head);
             let seq = head.map_or(0, |head| head.seq).saturating_add(1);
-            let made = Entry::new(sandbox, seq, head.map(|head| head.entry), draft.time, draft.body);
+            let made = Entry::new(sandbox, seq, head.map(|head| head.entry), draft.time, draft.body.clone());
             tip = Some(Tip::after(tip, &made.0).ok_or(StoreError::NoFirstOperation(sandbox))?);
             entries.push(made);
         }
         let (entries, bytes): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let items: Vec<_> =
             entries.iter().zip(bytes).map(|(entry, bytes)| (NodeId(entry.id.0), Bytes::from(bytes))).collect();
-        self.place_record(RecordKind::Append, sandbox, &items, &nodes)?;
+        self.place_record(RecordKind::Append, sandbox, &items, nodes)?;
         if let Some(written) = self.group.written.last_mut() {
             written.entries.clone_from(&entries);
         }
@@ -192,17 +225,45 @@ impl Writer {
         if buffer.is_empty() {
             return Ok(());
         }
-        let written = self.segment.file.write_all_at(buffer, *start);
-        written.map_err(|source| self.shared.fail("write", &self.segment.id.name(), &source))?;
+        if let Err(source) = self.segment.file.write_all_at(buffer, *start) {
+            let error = self.shared.fail("write", &self.segment.id.name(), &source);
+            return Err(if matches!(error, StoreError::NoSpace { .. }) { self.take_back(error) } else { error });
+        }
         let bytes = buffer.len() as u64;
         *start += bytes;
         buffer.clear();
+        self.group.flushed = self.group.written.len();
         self.shared.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.shared.written.store(self.last.seq, Ordering::Release);
         if !(self.group.appends && self.shared.settings.sync_appends) {
             lock(&self.shared.duties).unsynced(bytes, &self.shared.duty);
         }
         Ok(())
+    }
+
+    /// Makes the journal what it was before the records that the full disk did not take.
+    fn take_back(&mut self, error: StoreError) -> StoreError {
+        let group = &mut self.group;
+        if let Err(source) = self.segment.file.truncate(group.start) {
+            return self.shared.stop(format!("cutting what a full disk took half of: {source}"));
+        }
+        group.buffer.clear();
+        self.segment.offset = group.start;
+        self.segment.filled = group.start;
+        self.is_filled = false;
+        group.written.truncate(group.flushed);
+        self.last = group.written.last().map_or(self.before, |written| written.position);
+        group.tips.clear();
+        for entry in group.written.iter().flat_map(|written| &written.entries) {
+            let tip = group.tips.get(&entry.sandbox).copied().or_else(|| self.shared.index.tip(entry.sandbox));
+            if let Some(tip) = Tip::after(tip, entry) {
+                group.tips.insert(entry.sandbox, tip);
+            }
+        }
+        if let StoreError::NoSpace { path } = &error {
+            group.full = Some(path.clone());
+        }
+        error
     }
 
     /// Goes to a new segment when a record of this length does not fit, or when one with zeros is there for an append.
@@ -229,7 +290,10 @@ impl Writer {
             Some((file, _)) => (Arc::clone(file), FILLING),
             None => (shared.disk.create(PLAIN).map_err(|source| failed("create", source))?, PLAIN),
         };
-        begin(&*shared.disk, &*file, temporary, &header).map_err(|source| failed("begin", source))?;
+        if let Err(source) = begin(&*shared.disk, &*file, temporary, &header) {
+            drop(shared.disk.remove(temporary));
+            return Err(failed("begin", source));
+        }
         *lock(&shared.active) = Some((id, Arc::clone(&file)));
         shared.counters.segments.fetch_add(1, Ordering::Relaxed);
         if self.segment.filled > self.segment.offset {

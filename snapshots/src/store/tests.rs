@@ -4,6 +4,8 @@
 mod crash;
 mod living;
 mod machine;
+mod rot;
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::log::{Draft, EntryBody, Operation, OperationKind};
 use crate::node::{NodeBatch, NodeKind};
 
 fn options(durability: Durability, segment_bytes: u64) -> StoreOptions {
-    StoreOptions { durability, segment_bytes, cache_bytes: 1 << 20, salt: [7; 16] }
+    StoreOptions { durability, segment_bytes, reserve_bytes: 0, cache_bytes: 1 << 20, salt: [7; 16] }
 }
 
 fn open(directory: &Path) -> Store {

@@ -19,7 +19,7 @@ use crate::transaction::{Kind, Quota, Transaction};
 
 const SECOND: i64 = 1_000_000_000;
 const TRASH: Duration = Duration::from_secs(100);
-const QUOTA: Quota = Quota { bytes: 1 << 30, inodes: 1 << 20 };
+pub(super) const QUOTA: Quota = Quota { bytes: 1 << 30, inodes: 1 << 20 };
 const NAMES: [&str; 5] = ["a", "b", "c/d", "c/e", "f"];
 
 /// A tree: what each file holds, as a seed and a length.
@@ -275,7 +275,7 @@ struct Real {
     states: HashMap<(usize, u64), StateId>,
 }
 
-fn bytes(seed: u8, length: u32) -> Vec<u8> {
+pub(super) fn bytes(seed: u8, length: u32) -> Vec<u8> {
     (0..length).map(|place| seed.wrapping_add((place / 7) as u8) ^ (place as u8)).collect()
 }
 
@@ -376,7 +376,7 @@ fn tree_bytes(tree: &Tree) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Reads a whole state.
-fn read(store: &Store, state: StateId) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn read(store: &Store, state: StateId) -> BTreeMap<String, Vec<u8>> {
     let mut transaction = store.begin(state, QUOTA).unwrap_or_else(|error| panic!("{state}: {error}"));
     let mut found = BTreeMap::new();
     let mut waiting = vec![(Inode::ROOT, String::new())];
