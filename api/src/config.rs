@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sandglass_runtime::UpkeepSettings;
+
 /// Where the service listens when nothing else is said.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7777);
 
@@ -28,6 +30,8 @@ pub struct Settings {
     pub calls_running_max: usize,
     /// Most calls that wait for one sandbox.
     pub queue_per_sandbox_max: usize,
+    /// What is kept, and how often the rest is collected.
+    pub upkeep: UpkeepSettings,
     /// How long running requests may go on after the service was asked to stop.
     pub grace: Duration,
 }
@@ -46,6 +50,7 @@ impl Settings {
             durable: true,
             calls_running_max: 64,
             queue_per_sandbox_max: 64,
+            upkeep: UpkeepSettings::default(),
             grace: Duration::from_secs(10),
         }
     }

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::auth::Tokens;
 use crate::http::problem::{Failure, Kind};
 use crate::http::{
-    Service, calls, checkpoints, events, files, guests, health, idempotency, operations, sandboxes, states,
+    Service, calls, checkpoints, events, files, guests, health, idempotency, operations, sandboxes, states, upkeep,
 };
 use crate::middleware;
 use crate::openapi::Document;
@@ -47,7 +47,9 @@ pub(crate) fn documented(
         .routes(routes!(checkpoints::create))
         .routes(routes!(operations::undo))
         .routes(routes!(operations::redo))
-        .routes(routes!(operations::restore));
+        .routes(routes!(operations::restore))
+        .routes(routes!(upkeep::undelete))
+        .routes(routes!(upkeep::upkeep));
     let rest = OpenApiRouter::default()
         .routes(routes!(sandboxes::list))
         .routes(routes!(sandboxes::get, sandboxes::delete))
@@ -63,7 +65,10 @@ pub(crate) fn documented(
         .routes(routes!(events::events))
         .routes(routes!(files::root))
         .routes(routes!(files::get, files::head, files::put, files::remove))
-        .routes(routes!(states::export));
+        .routes(routes!(states::export))
+        .routes(routes!(upkeep::retention, upkeep::set_retention, upkeep::clear_retention))
+        .routes(routes!(upkeep::trash))
+        .routes(routes!(upkeep::store));
     service.merge(once(changes)).merge(rest)
 }
 

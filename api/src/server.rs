@@ -129,6 +129,7 @@ fn start_after(
     let guests = Guests::open(GuestSettings::new(settings.guests.clone().unwrap_or_else(|| data.join("guests"))))?;
     prepare(&guests)?;
     let host = Host::open(host_settings(settings, &data), Components::default(), guests)?;
+    host.start_upkeep();
     let token = open_token(&data)?;
     // The host has the store's lock, so that nobody else has this open.
     let control = Arc::new(Control::open(&data)?);
@@ -157,6 +158,7 @@ fn host_settings(settings: &Settings, data: &Path) -> sandglass_runtime::Setting
         durability: if settings.durable { Durability::Disk } else { Durability::Process },
         calls_running_max: settings.calls_running_max,
         queue_per_sandbox_max: settings.queue_per_sandbox_max,
+        upkeep: settings.upkeep,
         ..sandglass_runtime::Settings::new(data.join("store"))
     }
 }

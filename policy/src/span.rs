@@ -14,7 +14,7 @@ pub struct Span {
     milliseconds: u64,
 }
 
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
     /// Returns this many seconds.
@@ -48,7 +48,8 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{text}` is not a length of time: write a whole number and ms, s, m or h, as in 30s");
+        let refused =
+            || format!("`{text}` is not a length of time: write a whole number and ms, s, m, h or d, as in 30s");
         let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
         if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(refused());
@@ -79,7 +80,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" })
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "s", "30", "-1s", "1.5s", "1 s", "1d", "99999999999999999999ms", "18446744073709551615h"] {
+        for text in ["", "s", "30", "-1s", "1.5s", "1 s", "1w", "99999999999999999999ms", "18446744073709551615h"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

@@ -61,7 +61,7 @@ pub(crate) fn create(
     };
     let detail = first.detail.clone();
     let time = append_first(host, id, first, actor)?;
-    Ok(host.register(reserved, id, detail, time))
+    Ok(host.register(reserved, id, detail, time, 1))
 }
 
 /// Forks `sandbox`: each fork is a sandbox of its own whose first state is an existing one.
@@ -83,7 +83,7 @@ pub(crate) fn fork(host: &Host, sandbox: &Sandbox, request: ForkRequest, actor: 
     let make = |(id, reserved, first): (SandboxId, NameGuard<'_>, First)| {
         let detail = first.detail.clone();
         let time = append_first(host, id, first, actor)?;
-        Ok(host.register(reserved, id, detail, time))
+        Ok(host.register(reserved, id, detail, time, 1))
     };
     if planned.len() == 1 {
         return planned.into_iter().map(make).collect();

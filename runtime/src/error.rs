@@ -103,6 +103,8 @@ impl From<StoreError> for Error {
             StoreError::UnknownEntry { .. } => (ErrorKind::NotFound, "unknown_operation"),
             StoreError::UnknownPath(_) => (ErrorKind::NotFound, "no_such_file"),
             StoreError::MissingNode(_) => (ErrorKind::Corrupt, "missing_node"),
+            StoreError::NoSpace { .. } => (ErrorKind::Unavailable, "disk_full"),
+            StoreError::Busy(_) => (ErrorKind::Busy, "busy"),
             StoreError::DamagedNode { .. } | StoreError::DamagedFile { .. } => (ErrorKind::Corrupt, "damaged"),
             StoreError::StaleHead { .. } => (ErrorKind::Conflict, "stale_head"),
             StoreError::NewerFormat { .. } => (ErrorKind::Unavailable, "newer_format"),

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guest::Guests;
 use crate::record::{CreateDetail, CreateRequest, SandboxInfo};
 use crate::sandbox::{Sandbox, Shared};
+use crate::upkeep::{Bell, Upkeep, UpkeepSettings};
 
 /// Numbers of a host.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Threads that read files at an import.
     pub import_threads: usize,
+    /// What is kept, and how often the rest is collected.
+    pub upkeep: UpkeepSettings,
 }
 
 impl Settings {
@@ -50,6 +53,7 @@ impl Settings {
             queue_per_sandbox_max: 64,
             turn_wait_max: Duration::from_secs(30),
             policy: Policy::default(),
+            upkeep: UpkeepSettings::default(),
             import_threads: std::thread::available_parallelism().map_or(2, usize::from).min(8),
         }
     }
@@ -105,6 +109,10 @@ pub(crate) struct World {
     /// Where guests run: a thread each, apart from whoever asks.
     pub(crate) threads: tokio::runtime::Runtime,
     pub(crate) counts: Counts,
+    /// What the last round of upkeep did.
+    pub(crate) upkeep: Mutex<Upkeep>,
+    /// Wakes upkeep when the service stops.
+    pub(crate) bell: Arc<Bell>,
     sandboxes: Mutex<Registry>,
     stopping: AtomicBool,
 }
@@ -157,6 +165,8 @@ impl Host {
             entropy: components.entropy,
             threads,
             counts: Counts::default(),
+            upkeep: Mutex::default(),
+            bell: Arc::default(),
             sandboxes: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
@@ -165,27 +175,42 @@ impl Host {
         Ok(host)
     }
 
-    /// Reads who is in the store: the first entry of each log says its name and policy.
+    /// Reads who is in the store. One that can't be read is left out and told of: the others are served.
     fn find_sandboxes(&self) -> Result<(), Error> {
         for (id, _) in self.world.store.sandboxes() {
-            let first = self.world.store.entries(id, 0, 1)?.into_iter().next();
-            let Some((entry, EntryBody::Operation(operation))) = first.map(|entry| (entry.time, entry.body)) else {
-                return Err(Error::new(
-                    ErrorKind::Corrupt,
-                    "damaged",
-                    format!("the log of {id} has no first operation"),
-                ));
+            let (detail, created, revision) = match self.detail_of(id) {
+                Ok(found) => found,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(sandbox.id = %id, %error, "the sandbox is damaged and not served: verify the store");
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
-            let detail = serde_json::from_slice(&operation.detail).map_err(|error| {
-                Error::new(ErrorKind::Corrupt, "damaged", format!("the first entry of {id} does not parse"))
-                    .caused(error)
-            })?;
-            let shared = Shared::new(id, detail, operation.policy_revision, entry, &self.world.settings);
+            let shared = Shared::new(id, detail, revision, created, &self.world.settings);
             let mut registry = self.world.registry();
             registry.by_name.insert(shared.name().to_owned(), id);
             registry.by_id.insert(id, Arc::new(shared));
         }
         Ok(())
+    }
+
+    /// Reads a log's first entry, which says the sandbox's name and policy: those, when it was created, and the policy's
+    /// revision.
+    pub(crate) fn detail_of(&self, id: SandboxId) -> Result<(CreateDetail, Timestamp, u64), Error> {
+        let damaged = |what: &str| Error::new(ErrorKind::Corrupt, "damaged", format!("the log of {id} {what}"));
+        let first = self.world.store.entries(id, 0, 1)?.into_iter().next();
+        let Some((time, EntryBody::Operation(operation))) = first.map(|entry| (entry.time, entry.body)) else {
+            return Err(damaged("has no first operation"));
+        };
+        let detail = serde_json::from_slice(&operation.detail)
+            .map_err(|error| damaged("begins with an entry that does not parse").caused(error))?;
+        Ok((detail, time, operation.policy_revision))
+    }
+
+    /// Returns all sandboxes, by id.
+    pub(crate) fn all_sandboxes(&self) -> Vec<Sandbox> {
+        let all: Vec<_> = self.world.registry().by_id.values().map(Arc::clone).collect();
+        all.into_iter().map(|shared| self.handle(shared)).collect()
     }
 
     /// Creates a sandbox and commits its first state.
@@ -292,6 +317,7 @@ impl Host {
     /// stays. Blocks.
     pub fn shutdown(&self, grace: Duration) {
         self.world.stopping.store(true, Ordering::SeqCst);
+        self.world.bell.ring();
         let until = Instant::now() + grace;
         self.wait_for_calls(until);
         let all: Vec<_> = self.world.registry().by_id.values().map(Arc::clone).collect();
@@ -329,8 +355,9 @@ impl Host {
         id: SandboxId,
         detail: CreateDetail,
         time: Timestamp,
+        policy_revision: u64,
     ) -> Sandbox {
-        let shared = Arc::new(Shared::new(id, detail, 1, time, &self.world.settings));
+        let shared = Arc::new(Shared::new(id, detail, policy_revision, time, &self.world.settings));
         self.world.registry().by_id.insert(id, Arc::clone(&shared));
         name.kept = true;
         self.handle(shared)
@@ -405,5 +432,6 @@ pub(crate) const fn kind_word(kind: OperationKind) -> &'static str {
         OperationKind::Import => "import",
         OperationKind::Apply => "apply",
         OperationKind::Delete => "delete",
+        OperationKind::Undelete => "undelete",
     }
 }

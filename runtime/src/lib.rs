@@ -29,8 +29,10 @@ mod record;
 mod restore;
 mod sandbox;
 mod tool;
+mod trash;
 mod turn;
 mod unsaved;
+mod upkeep;
 pub mod vfs;
 pub mod wasi;
 
@@ -50,6 +52,8 @@ pub use record::{
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
-    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, Side,
-    StateId, StoreStats, Timestamp,
+    CallId, Change, ChangeKind, CollectStep, Collected, Diff, DiffSummary, Durability, EntryId, IdError,
+    ImportProgress, Kind, SandboxId, Side, StateId, StoreStats, Timestamp,
 };
+pub use trash::TrashItem;
+pub use upkeep::{Keep, Upkeep, UpkeepSettings};

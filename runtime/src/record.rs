@@ -232,6 +232,8 @@ pub struct OperationInfo {
     pub detail: Value,
     /// Whether the state after differs from the one before.
     pub changed: bool,
+    /// Whether its states and outputs were given up: it can be looked at, and not returned to.
+    pub expired: bool,
 }
 
 /// An operation that moved the head.

@@ -73,6 +73,9 @@ fn step_through(sandbox: &Sandbox, steps: u32, actor: &str, kind: OperationKind)
         let found =
             if kind == OperationKind::Undo { undo_target(&mut log, newest)? } else { redo_target(&mut log, newest)? };
         let Some(Target { seq, state: target }) = found else { return Err(nothing_left(kind, done)) };
+        if !sandbox.world().store.contains_state(target) {
+            return Err(given_up(seq));
+        }
         log.planned.push(Step { seq: newest + 1, kind, before: Some(state), after: target, target: Some(seq) });
         state = target;
     }
@@ -100,6 +103,11 @@ fn nothing_left(kind: OperationKind, done: u32) -> Error {
         format!("there are only {done} steps to {verb}")
     };
     Error::conflict(code, message).hinted("the log shows every operation; `restore` goes to any of its states")
+}
+
+fn given_up(seq: u64) -> Error {
+    Error::conflict("expired", format!("the state that operation {seq} leads back to was given up by retention"))
+        .hinted("the log shows which operations can still be returned to")
 }
 
 /// The log with the operations that are about to be appended.
@@ -153,7 +161,8 @@ fn target_state(sandbox: &Sandbox, target: &RestoreTarget) -> Result<StateId, Er
             let unknown = || Error::not_found("unknown_operation", format!("there is no operation {seq}"));
             let before = seq.checked_sub(1).ok_or_else(unknown)?;
             let found = sandbox.operations(before, 1)?.into_iter().next();
-            Ok(found.filter(|operation| operation.seq == *seq).ok_or_else(unknown)?.after)
+            let after = found.filter(|operation| operation.seq == *seq).ok_or_else(unknown)?.after;
+            if sandbox.world().store.contains_state(after) { Ok(after) } else { Err(given_up(*seq)) }
         }
     }
 }

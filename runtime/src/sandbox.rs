@@ -174,7 +174,7 @@ impl Sandbox {
         Ok(self.world().store.head(self.id())?)
     }
 
-    /// Ends the sandbox: its log gets a last entry, and nobody can reach it any more.
+    /// Puts the sandbox into the trash: nobody can reach it any more, until it is taken back or the trash is emptied.
     ///
     /// # Errors
     /// The sandbox is busy, or the entry can't be written.
@@ -373,7 +373,7 @@ impl Sandbox {
     /// The store can't be read.
     pub fn operations(&self, after_seq: u64, limit: usize) -> Result<Vec<OperationInfo>, Error> {
         let entries = self.world().store.entries(self.id(), after_seq, limit.min(PAGE_MAX))?;
-        Ok(entries.iter().filter_map(operation_info).collect())
+        self.told(entries.iter().filter_map(operation_info).collect())
     }
 
     /// Returns operations before entry `before_seq` (none for the newest), newest first.
@@ -390,7 +390,14 @@ impl Sandbox {
             before = oldest.seq;
             found.extend(page.iter().filter_map(operation_info));
         }
-        Ok(found)
+        self.told(found)
+    }
+
+    /// Marks the operations whose states were given up.
+    fn told(&self, mut operations: Vec<OperationInfo>) -> Result<Vec<OperationInfo>, Error> {
+        let expired = self.expired()?;
+        operations.iter_mut().for_each(|operation| operation.expired = expired.contains(operation.seq));
+        Ok(operations)
     }
 
     /// Tells of every new log entry by its number; a slow reader misses some and reads the log.
@@ -467,7 +474,7 @@ pub(crate) fn to_detail(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|error| Error::internal("an operation's detail can't be written").caused(error))
 }
 
-fn operation_info(entry: &Entry) -> Option<OperationInfo> {
+pub(crate) fn operation_info(entry: &Entry) -> Option<OperationInfo> {
     let EntryBody::Operation(operation) = &entry.body else { return None };
     let call = operation.call.as_ref().map(|call| CallSummary {
         id: call.id,
@@ -489,5 +496,6 @@ fn operation_info(entry: &Entry) -> Option<OperationInfo> {
         call,
         detail: serde_json::from_slice(&operation.detail).unwrap_or(Value::Null),
         changed: operation.before != Some(operation.after),
+        expired: false,
     })
 }

@@ -274,6 +274,16 @@ impl Index {
         }
     }
 
+    /// Finds the number of the newest entry of a kind that is its writer's.
+    pub(crate) fn newest_other(&self, sandbox: SandboxId, kind: u16) -> Result<Option<u64>, StoreError> {
+        let is_it = |entry: &Entry| matches!(&entry.body, EntryBody::Other { kind: found, .. } if *found == kind);
+        let pending = self.pending_entries(sandbox, |_| true, usize::MAX);
+        match pending.iter().rev().find(|entry| is_it(entry)) {
+            Some(entry) => Ok(Some(entry.seq)),
+            None => self.read(|connection| swap::newest_other(connection, sandbox, kind)),
+        }
+    }
+
     /// Finds the entries before `before_seq`, newest first.
     pub(crate) fn entries_before(
         &self,

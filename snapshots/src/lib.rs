@@ -11,6 +11,7 @@
 
 #![deny(missing_docs)]
 
+mod check;
 mod closure;
 mod codec;
 mod collect;
@@ -29,7 +30,9 @@ mod store;
 mod survey;
 mod transaction;
 mod tree;
+mod verify;
 
+pub use check::Problem;
 pub use collect::{CollectOptions, CollectStep, Collected};
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
@@ -43,3 +46,4 @@ pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
 pub use survey::{DamagedPlace, Survey, SurveyProgress};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};
+pub use verify::{DamagedState, Verified};

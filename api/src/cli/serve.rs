@@ -1,10 +1,13 @@
 //! `sandglass serve`: the service.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sandglass_policy::Span;
+use sandglass_policy::{ByteSize, Span};
+use sandglass_runtime::{Keep, UpkeepSettings};
 
 use super::console::Console;
 use super::failure::{Failure, exit};
@@ -46,6 +49,24 @@ pub(crate) struct Serve {
     /// How long calls may go on after Ctrl-C.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: Span,
+    /// Operations that a sandbox keeps at most (`none` for any number); it can have a rule of its own.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = or_none::<u64>, help_heading = "Retention")]
+    keep_operations: Limit<u64>,
+    /// How old operations may get (`none` for any age).
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = or_none::<Span>, help_heading = "Retention")]
+    keep_age: Limit<Span>,
+    /// What the operations of a sandbox may take of the store together.
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = or_none::<ByteSize>, help_heading = "Retention")]
+    keep_bytes: Limit<ByteSize>,
+    /// What the operations of all sandboxes may take together; the oldest are given up first.
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = or_none::<ByteSize>, help_heading = "Retention")]
+    keep_store_bytes: Limit<ByteSize>,
+    /// How long deleted sandboxes and checkpoints can be taken back.
+    #[arg(long, value_name = "TIME", default_value = "7d", help_heading = "Retention")]
+    trash: Span,
+    /// How long upkeep rests between two rounds of giving up and collecting.
+    #[arg(long, value_name = "TIME", default_value = "10m", help_heading = "Retention")]
+    upkeep_interval: Span,
     /// What is logged on standard error: error, warn, info, debug, or a filter such as sandglass=debug.
     #[arg(long, env = "SANDGLASS_LOG", hide_env_values = true, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -72,6 +93,17 @@ enum Durability {
     Process,
 }
 
+/// A limit, or none.
+#[derive(Clone, Copy, Debug)]
+struct Limit<T>(Option<T>);
+
+fn or_none<T: FromStr<Err: Display>>(text: &str) -> Result<Limit<T>, String> {
+    if text == "none" {
+        return Ok(Limit(None));
+    }
+    text.parse().map(|limit| Limit(Some(limit))).map_err(|error: T::Err| error.to_string())
+}
+
 impl Serve {
     pub(crate) fn run(self, console: &Console) -> Result<u8, Failure> {
         let mut settings = Settings::new(console.data()?);
@@ -86,6 +118,16 @@ impl Serve {
         }
         settings.queue_per_sandbox_max = usize::from(self.queue);
         settings.grace = Duration::from(self.grace);
+        settings.upkeep = UpkeepSettings {
+            keep: Keep {
+                operations: self.keep_operations.0,
+                age_seconds: self.keep_age.0.map(|age| Duration::from(age).as_secs()),
+                bytes: self.keep_bytes.0.map(ByteSize::bytes),
+            },
+            store_bytes: self.keep_store_bytes.0.map(ByteSize::bytes),
+            trash: Duration::from(self.trash),
+            interval: Duration::from(self.upkeep_interval),
+        };
         let filter = if console.quiet { "error" } else { &self.log };
         let format = if self.log_format == Lines::Json { LogFormat::Json } else { LogFormat::Text };
         log_to_stderr(filter, format).map_err(|error| Failure::new(format!("--log {filter}: {error}")).exiting(2))?;

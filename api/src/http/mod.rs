@@ -17,6 +17,7 @@ pub(crate) mod problem;
 pub(crate) mod sandboxes;
 pub(crate) mod states;
 pub mod types;
+pub(crate) mod upkeep;
 pub(crate) mod uploads;
 pub(crate) mod view;
 

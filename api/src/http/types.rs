@@ -5,6 +5,7 @@
 
 mod call;
 mod tree;
+mod upkeep;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,10 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
 pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind};
+pub use upkeep::{
+    DamagedPlace, DamagedState, Keep, Retention, StateProblem, StoreInfo, StoreWeight, TrashItem, Undelete, Undeleted,
+    Upkeep, Verification,
+};
 
 /// The policy document's schema is made by its own crate and put into the components by `openapi.rs`.
 fn policy_schema() -> RefOr<Schema> {
@@ -272,6 +277,9 @@ pub struct Operation {
     pub after: String,
     /// Whether the state after differs from the one before.
     pub changed: bool,
+    /// Whether its states and outputs were given up: it can be looked at, and not returned to.
+    #[serde(default)]
+    pub expired: bool,
     /// The sandbox's generation after it.
     pub generation: u64,
     /// The number of the operation that it took back or brought back.

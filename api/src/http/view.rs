@@ -190,6 +190,7 @@ pub(crate) fn operation(operation: runtime::OperationInfo) -> types::Operation {
         before: operation.before.map(|state| state.to_string()),
         after: operation.after.to_string(),
         changed: operation.changed,
+        expired: operation.expired,
         generation: operation.generation,
         target: operation.target,
         call: operation.call.map(|call| types::OperationCall {

@@ -228,13 +228,18 @@ pub(super) fn set_applied(connection: &Connection, position: Position) -> rusqli
     Ok(())
 }
 
+/// Returns what stands for a kind of entry that is its writer's.
+pub(super) fn other_kind(kind: u16) -> i64 {
+    0x1_0000 + i64::from(kind)
+}
+
 fn apply_entry(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     let (kind, after) = match &entry.body {
         EntryBody::Operation(operation) => (i64::from(operation.kind as u8), Some(operation.after.0)),
         EntryBody::Checkpoint { state, .. } => (256, Some(state.0)),
         EntryBody::CheckpointDeleted { .. } => (257, None),
         EntryBody::Policy { .. } => (258, None),
-        EntryBody::Other { kind, .. } => (0x1_0000 + i64::from(*kind), None),
+        EntryBody::Other { kind, .. } => (other_kind(*kind), None),
         EntryBody::Expired { .. } => (259, None),
         EntryBody::Purged => (260, None),
     };

@@ -171,3 +171,10 @@ pub(crate) fn expired(connection: &Connection, sandbox: SandboxId) -> rusqlite::
     let rows = query.query_map([sandbox.0], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))?;
     rows.collect()
 }
+
+/// Returns the number of a log's newest entry of a kind that is its writer's.
+pub(crate) fn newest_other(connection: &Connection, sandbox: SandboxId, kind: u16) -> rusqlite::Result<Option<u64>> {
+    let query = "SELECT seq FROM entries WHERE sandbox = ? AND kind = ? ORDER BY seq DESC LIMIT 1";
+    let kind = super::database::other_kind(kind);
+    connection.prepare_cached(query)?.query_row(params![sandbox.0, kind], |row| unsigned(row, 0)).optional()
+}

@@ -50,6 +50,18 @@ impl Store {
         }
     }
 
+    /// Returns the newest entry of a log whose body is its writer's and of this kind: its number and the body.
+    ///
+    /// # Errors
+    /// What reading met.
+    pub fn newest_other(&self, sandbox: SandboxId, kind: u16) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let Some(seq) = self.inner.index.newest_other(sandbox, kind)? else { return Ok(None) };
+        match self.entry(sandbox, seq)?.body {
+            EntryBody::Other { kind: found, bytes } if found == kind => Ok(Some((seq, bytes))),
+            _ => Err(damaged_index(self.inner.index.path(), "it takes an entry for one of another kind")),
+        }
+    }
+
     /// Returns a sandbox's named checkpoints: name, state, number of the entry that named it, and when; oldest first.
     ///
     /// # Errors
@@ -97,6 +109,16 @@ impl Inner {
         let is_whole = entries.len() >= limit || entries.last().is_none_or(|entry| entry.seq == 1);
         self.believe(sandbox, &entries, is_first && follows && is_whole)?;
         Ok(entries)
+    }
+
+    /// Reads what there is of a log before an entry, newest first, whatever is missing.
+    pub(crate) fn unbelieved_before(
+        &self,
+        sandbox: SandboxId,
+        before_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.load(self.index.entries_before(sandbox, before_seq, limit)?)
     }
 
     /// Reads entries that the index found.

@@ -32,7 +32,7 @@ pub(crate) fn name_hash(name: &[u8]) -> Hash {
 }
 
 /// Returns the child of a branch at `level` that a hash leads to.
-fn slot(hash: &Hash, level: usize) -> usize {
+pub(crate) fn slot(hash: &Hash, level: usize) -> usize {
     let bit = level * BITS;
     // Past the last bit all is one child: only a damaged or hostile tree is so deep.
     let byte = |index: usize| hash.get(index).copied().unwrap_or_default();

@@ -548,6 +548,15 @@ impl StateMachineTest for Real {
         real.check(&model);
         real.reopen(false);
         real.check(&model);
+        // Whoever looks from outside finds everything whole, too.
+        let scratch = tempfile::tempdir().unwrap();
+        let disk = Arc::new(real.disk.clone());
+        let looked = Store::look_on(disk, real.directory.path(), scratch.path(), &machine_options(), &mut |_| {});
+        let (store, survey) = looked.unwrap();
+        assert_eq!(survey.damaged, Vec::new());
+        let verified = store.verify(&mut |_| {}).unwrap();
+        assert!(verified.is_whole(), "{verified:?}");
+        assert_eq!(store.sandboxes(), real.store().sandboxes());
     }
 }
 

@@ -179,3 +179,46 @@ fn every_flipped_bit_and_every_cut_is_noticed_and_none_is_served() {
     }
     println!("{rounds} rounds, {in_segments} in segments, {cuts} of them cuts: all noticed, none served");
 }
+
+#[test]
+fn verifying_names_the_path_and_the_states_that_are_damaged() {
+    let memory = Path::new("/dev/shm");
+    let scratch = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let whole = scratch.path().join("whole");
+    fs::create_dir(&whole).unwrap();
+    let expected = make(&whole);
+    // The file `g` of every sandbox has 140,000 bytes, in three chunks; one of the second sandbox's is spoilt.
+    let store = Store::open(&whole, rot_options()).unwrap();
+    let wanted: Vec<u8> = blob(&bytes(20 ^ 2, 140_000)[65_536..131_072]);
+    let id = crate::node::node_id(&wanted);
+    let location = store.inner.index.locate(&id).unwrap().unwrap();
+    drop(store);
+    let path = whole.join("segments").join(location.segment.name());
+    let mut content = fs::read(&path).unwrap();
+    content[location.offset as usize + 1000] ^= 4;
+    fs::write(&path, content).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let (store, survey) = Store::look(&whole, outside.path(), &rot_options(), &mut |_| {}).unwrap();
+    assert_eq!(survey.damaged.len(), 1, "{:?}", survey.damaged);
+    assert_eq!((survey.damaged[0].node, survey.damaged[0].offset), (Some(id), location.offset));
+    let verified = store.verify(&mut |_| {}).unwrap();
+    assert!(!verified.is_whole());
+    assert_eq!(verified.damaged_logs, Vec::<String>::new());
+    assert!(!verified.damaged_states.is_empty());
+    for damaged in &verified.damaged_states {
+        assert_eq!(damaged.sandbox, sandbox(2));
+        assert!(damaged.problems.iter().all(|problem| problem.path == b"g"), "{damaged:?}");
+    }
+    // What verifying calls whole can be read, and the rest says what is missing.
+    let damaged: Vec<StateId> = verified.damaged_states.iter().map(|damaged| damaged.state).collect();
+    for (state, tree) in expected.values() {
+        if damaged.contains(state) {
+            let mut transaction = store.begin(*state, QUOTA).unwrap();
+            let file = transaction.lookup(Inode::ROOT, b"g").unwrap();
+            let read = transaction.read(file, 65_536, &mut [0; 10]);
+            assert!(read.unwrap_err().to_string().contains(&id.to_string()), "the error names the chunk");
+        } else {
+            assert_eq!(read(&store, *state), *tree);
+        }
+    }
+}
