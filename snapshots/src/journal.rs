@@ -58,6 +58,8 @@ pub(crate) struct Append {
 enum Work {
     Append(Append),
     Nodes(Vec<(NodeId, Bytes)>),
+    /// Entries of one log that were lost, to be told again.
+    History(SandboxId, Vec<(Entry, Bytes)>),
     Sync,
 }
 
@@ -127,7 +129,11 @@ impl Journal {
         let epoch = recovered.last.epoch.saturating_add(1);
         let (active, segments) = match recovered.active {
             Some(active) => (active, recovered.segments),
-            None => (writer::first_segment(&*disk, &settings, epoch)?, 1),
+            None => {
+                let number = recovered.next_number;
+                let active = writer::begin_segment(&*disk, &settings, number, epoch, recovered.last)?;
+                (active, recovered.segments + 1)
+            }
         };
         let file = Arc::clone(&active.file);
         let shared = Arc::new(Shared::new(disk, index, settings, Some((active.id, file)), recovered.last));
@@ -167,6 +173,11 @@ impl Journal {
     /// Writes nodes without syncing them; the next durable record makes them durable too.
     pub(crate) fn put(&self, nodes: Vec<(NodeId, Bytes)>) -> Result<(), StoreError> {
         self.shared.ask(Work::Nodes(nodes)).map(drop)
+    }
+
+    /// Tells entries of a log again that were lost; they are durable with the next append.
+    pub(crate) fn tell_again(&self, sandbox: SandboxId, entries: Vec<(Entry, Bytes)>) -> Result<(), StoreError> {
+        self.shared.ask(Work::History(sandbox, entries)).map(drop)
     }
 
     /// Returns when everything appended before is durable.

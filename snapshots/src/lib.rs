@@ -24,6 +24,7 @@ mod index;
 mod journal;
 mod log;
 mod node;
+mod repair;
 mod retention;
 mod state;
 mod store;
@@ -41,6 +42,7 @@ pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timest
 pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
+pub use repair::{Repaired, repair};
 pub use retention::{Retention, Trashed, TrashedCheckpoint};
 pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};

@@ -239,6 +239,8 @@ pub struct Head {
 pub(crate) struct Tip {
     pub(crate) head: Head,
     pub(crate) life: Life,
+    /// The number of the newest operation, which gave the head its state.
+    pub(crate) operation: u64,
 }
 
 /// Whether a log goes on.
@@ -254,18 +256,31 @@ pub(crate) enum Life {
 
 impl Tip {
     /// Returns the tip after `entry`; none when a log would begin with something other than an operation.
+    ///
+    /// Entries that a repair brought back are told again after ones that follow them: what counts is their number.
     pub(crate) fn after(tip: Option<Self>, entry: &Entry) -> Option<Self> {
-        let (state, generation, life) = match (&entry.body, tip) {
-            (EntryBody::Operation(operation), _) => {
+        let told = match &entry.body {
+            EntryBody::Operation(operation) => {
                 let is_delete = operation.kind == OperationKind::Delete;
                 let life = if is_delete { Life::Deleted(entry.time) } else { Life::Live };
-                (operation.after, operation.generation, life)
+                let (after, generation) = (operation.after, operation.generation);
+                let head = Head { entry: entry.id, seq: entry.seq, state: after, generation };
+                Some(Self { head, life, operation: entry.seq })
             }
-            (EntryBody::Purged, Some(tip)) => (tip.head.state, tip.head.generation, Life::Purged),
-            (_, Some(tip)) => (tip.head.state, tip.head.generation, tip.life),
-            (_, None) => return None,
+            _ => None,
         };
-        Some(Self { head: Head { entry: entry.id, seq: entry.seq, state, generation }, life })
+        let mut tip = tip.or(told)?;
+        if let Some(told) = told.filter(|told| told.operation > tip.operation) {
+            (tip.head.state, tip.head.generation) = (told.head.state, told.head.generation);
+            (tip.life, tip.operation) = (told.life, told.operation);
+        }
+        if entry.body == EntryBody::Purged {
+            tip.life = Life::Purged;
+        }
+        if entry.seq > tip.head.seq {
+            (tip.head.entry, tip.head.seq) = (entry.id, entry.seq);
+        }
+        Some(tip)
     }
 
     /// Says whether an entry may follow: after a delete only its undoing, the purge and what retention has to say.

@@ -488,7 +488,7 @@ fn first_part(nodes: &mut Vec<(NodeId, Bytes)>) -> Option<Vec<(NodeId, Bytes)>> 
 }
 
 /// Takes the lock that keeps other processes out; it goes with the file, and so with the process.
-fn take_lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn take_lock(path: &Path) -> Result<File, StoreError> {
     let failed = |action| move |source| StoreError::Io { action, path: path.to_owned(), source };
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = options.map_err(failed("open"))?;

@@ -77,7 +77,8 @@ pub(crate) fn rewrite(
     stays: Stays<'_>,
     pause: &mut dyn FnMut() -> Result<(), StoreError>,
 ) -> Result<Rewrite, StoreError> {
-    let rewrite = segments.iter().map(|segment| segment.id().rewrite).max().unwrap_or(0).saturating_add(1);
+    let rewrites = segments.iter().map(|segment| segment.id().rewrite);
+    let rewrite = rewrites.chain([place.first.id.rewrite]).max().unwrap_or(0).saturating_add(1);
     let id = SegmentId { number: place.first.id.number, rewrite };
     let (last_seq, last_epoch, last_checksum) = place.last;
     let mut stands_for = Rewritten { last_number: place.last_number, last_seq, last_epoch, last_checksum, length: 0 };

@@ -42,10 +42,10 @@ const TABLES: &str = "
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE heads (
         sandbox BLOB PRIMARY KEY, entry BLOB NOT NULL, seq INTEGER NOT NULL, state BLOB NOT NULL,
-        generation INTEGER NOT NULL, deleted INTEGER
+        generation INTEGER NOT NULL, deleted INTEGER, operation INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE checkpoints (
-        sandbox BLOB NOT NULL, name TEXT NOT NULL, state BLOB NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
+        sandbox BLOB NOT NULL, name TEXT NOT NULL, state BLOB, seq INTEGER NOT NULL, time INTEGER NOT NULL,
         PRIMARY KEY (sandbox, name)
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE applied (
@@ -94,15 +94,7 @@ impl Database {
 
     /// Makes an empty database in place of whatever is there.
     pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
-        for suffix in ["", "-wal", "-shm", "-journal", DAMAGE_SUFFIX] {
-            let file = with_suffix(path, suffix);
-            match fs::remove_file(&file) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { action: "remove", path: file, source });
-                }
-                _ => {}
-            }
-        }
+        remove_database(path)?;
         // SQLite gives its other files the mode of this one.
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         made.map_err(|source| StoreError::Io { action: "create", path: path.to_owned(), source })?;
@@ -155,7 +147,8 @@ impl Database {
 
     /// Returns where every log stands.
     pub(crate) fn tips(&self) -> rusqlite::Result<BTreeMap<SandboxId, Tip>> {
-        let mut query = self.connection.prepare("SELECT sandbox, entry, seq, state, generation, deleted FROM heads")?;
+        let mut query =
+            self.connection.prepare("SELECT sandbox, entry, seq, state, generation, deleted, operation FROM heads")?;
         let rows = query.query_map([], |row| {
             let head = Head {
                 entry: EntryId(row.get(1)?),
@@ -165,7 +158,7 @@ impl Database {
             };
             let deleted: Option<i64> = row.get(5)?;
             let life = deleted.map_or(Life::Live, |time| Life::Deleted(Timestamp(time)));
-            Ok((SandboxId(row.get(0)?), Tip { head, life }))
+            Ok((SandboxId(row.get(0)?), Tip { head, life, operation: unsigned(row, 6)? }))
         })?;
         rows.collect()
     }
@@ -249,12 +242,17 @@ fn apply_entry(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
             "INSERT OR REPLACE INTO entries (sandbox, seq, id, kind, after, time) VALUES (?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![sandbox, entry.seq.cast_signed(), entry.id.as_bytes(), kind, after, entry.time.0])?;
+    // An entry that a repair brought back is told again after the ones that follow it: the larger number counts.
     match &entry.body {
         EntryBody::Operation(operation) => {
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO heads (sandbox, entry, seq, state, generation, deleted)
-                     VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO heads (sandbox, entry, seq, state, generation, deleted, operation)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?3)
+                     ON CONFLICT (sandbox) DO UPDATE SET
+                         state = excluded.state, generation = excluded.generation, deleted = excluded.deleted,
+                         operation = excluded.operation
+                     WHERE excluded.operation > heads.operation",
                 )?
                 .execute(params![
                     sandbox,
@@ -269,20 +267,9 @@ fn apply_entry(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
                     .prepare_cached("INSERT OR REPLACE INTO calls (sandbox, call, seq) VALUES (?, ?, ?)")?
                     .execute(params![sandbox, call.id.0, entry.seq.cast_signed()])?;
             }
-            return Ok(());
         }
-        EntryBody::Checkpoint { name, state } => {
-            connection
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO checkpoints (sandbox, name, state, seq, time) VALUES (?, ?, ?, ?, ?)",
-                )?
-                .execute(params![sandbox, name, state.as_bytes(), entry.seq.cast_signed(), entry.time.0])?;
-        }
-        EntryBody::CheckpointDeleted { name } => {
-            connection
-                .prepare_cached("DELETE FROM checkpoints WHERE sandbox = ? AND name = ?")?
-                .execute(params![sandbox, name])?;
-        }
+        EntryBody::Checkpoint { name, state } => name_state(connection, entry, name, Some(state))?,
+        EntryBody::CheckpointDeleted { name } => name_state(connection, entry, name, None)?,
         EntryBody::Expired { ranges } => {
             let mut insert =
                 connection.prepare_cached("INSERT OR IGNORE INTO expired (sandbox, first, last) VALUES (?, ?, ?)")?;
@@ -301,11 +288,21 @@ fn apply_entry(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         }
         EntryBody::Policy { .. } | EntryBody::Other { .. } => {}
     }
-    connection.prepare_cached("UPDATE heads SET entry = ?, seq = ? WHERE sandbox = ?")?.execute(params![
-        entry.id.as_bytes(),
-        entry.seq.cast_signed(),
-        sandbox
-    ])?;
+    connection
+        .prepare_cached("UPDATE heads SET entry = ?1, seq = ?2 WHERE sandbox = ?3 AND seq < ?2")?
+        .execute(params![entry.id.as_bytes(), entry.seq.cast_signed(), sandbox])?;
+    Ok(())
+}
+
+/// Notes what a name means from an entry on: a state, or nothing.
+fn name_state(connection: &Connection, entry: &Entry, name: &str, state: Option<&StateId>) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO checkpoints (sandbox, name, state, seq, time) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (sandbox, name) DO UPDATE SET state = excluded.state, seq = excluded.seq, time = excluded.time
+             WHERE excluded.seq > checkpoints.seq",
+        )?
+        .execute(params![entry.sandbox.0, name, state.map(StateId::as_bytes), entry.seq.cast_signed(), entry.time.0])?;
     Ok(())
 }
 
@@ -408,7 +405,7 @@ pub(crate) fn checkpoints(connection: &Connection, sandbox: SandboxId) -> rusqli
         .optional()?
         .unwrap_or(0);
     let rows = snapshot
-        .prepare_cached("SELECT name, state, seq, time FROM checkpoints WHERE sandbox = ?")?
+        .prepare_cached("SELECT name, state, seq, time FROM checkpoints WHERE sandbox = ? AND state IS NOT NULL")?
         .query_map([sandbox.0], |row| {
             Ok((row.get(0)?, StateId(row.get(1)?), unsigned(row, 2)?, Timestamp(row.get(3)?)))
         })?
@@ -436,6 +433,20 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn damage_mark(path: &Path) -> PathBuf {
     with_suffix(path, DAMAGE_SUFFIX)
+}
+
+/// Removes a database with everything that belongs to it.
+pub(crate) fn remove_database(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm", "-journal", DAMAGE_SUFFIX] {
+        let file = with_suffix(path, suffix);
+        match fs::remove_file(&file) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { action: "remove", path: file, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Leaves a mark by which the next opening rebuilds the database.

@@ -30,8 +30,10 @@ pub(crate) struct OpenSegment {
 pub(crate) struct Recovered {
     /// The last whole record.
     pub(crate) last: Position,
-    /// The last segment; none in a new store.
+    /// The last segment; none in a new store, and when the last was rewritten.
     pub(crate) active: Option<OpenSegment>,
+    /// The number of the segment after the last.
+    pub(crate) next_number: u32,
     /// How many segments there are.
     pub(crate) segments: u64,
     /// How many bytes of a torn tail there were.
@@ -51,7 +53,8 @@ pub(crate) fn recover(
 ) -> Result<Option<Recovered>, StoreError> {
     let segments = layout.segments.len() as u64;
     let mut last = from.unwrap_or_default();
-    let mut recovered = Recovered { last, active: None, segments, cut_bytes: 0 };
+    let next_number = layout.segments.last().map_or(1, |(_, last)| last.saturating_add(1));
+    let mut recovered = Recovered { last, active: None, next_number, segments, cut_bytes: 0 };
     let Some(&(newest, _)) = layout.segments.last() else {
         return match from {
             Some(_) => Err(damaged(disk, last.segment, last.start, "the segment is gone")),

@@ -160,7 +160,7 @@ pub(crate) fn hash_at(bytes: &[u8], offset: usize) -> [u8; 32] {
 }
 
 /// Where a node's bytes lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Location {
     pub(crate) segment: SegmentId,
     pub(crate) offset: u64,

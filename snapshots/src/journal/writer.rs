@@ -128,6 +128,14 @@ impl Writer {
                 self.place_record(RecordKind::Nodes, SandboxId([0; 16]), &[], &nodes)?;
                 Ok(Vec::new())
             }
+            Work::History(sandbox, entries) => {
+                let items: Vec<_> = entries.iter().map(|(entry, bytes)| (NodeId(entry.id.0), bytes.clone())).collect();
+                self.place_record(RecordKind::Append, sandbox, &items, &[])?;
+                if let Some(written) = self.group.written.last_mut() {
+                    written.entries = entries.into_iter().map(|(entry, _)| entry).collect();
+                }
+                Ok(Vec::new())
+            }
             Work::Sync => {
                 self.group.syncs = true;
                 Ok(Vec::new())
@@ -352,11 +360,17 @@ fn begin(disk: &dyn Disk, file: &dyn SegmentFile, temporary: &str, header: &Segm
     disk.rename(temporary, &header.id.name())
 }
 
-/// Makes the first segment of a new store.
-pub(super) fn first_segment(disk: &dyn Disk, settings: &Settings, epoch: u64) -> Result<OpenSegment, StoreError> {
+/// Makes a segment to go on in: the first of a new store, or one after a segment that was rewritten.
+pub(super) fn begin_segment(
+    disk: &dyn Disk,
+    settings: &Settings,
+    number: u32,
+    epoch: u64,
+    last: Position,
+) -> Result<OpenSegment, StoreError> {
     let failed = |source| io_error(disk, "make", PLAIN, source);
     let filled = FIRST_SEGMENT_BYTES.min(settings.segment_bytes).max(HEADER_BYTES);
-    let header = new_header(1, epoch, 1, [0; 32], &settings.salt);
+    let header = new_header(number, epoch, last.seq + 1, last.checksum, &settings.salt);
     let file = disk.create(PLAIN).map_err(failed)?;
     let zeros = vec![0; usize::try_from(filled).unwrap_or(0)];
     file.write_all_at(&zeros, 0).map_err(failed)?;

@@ -3,7 +3,7 @@
 
 use super::{Inner, Store};
 use crate::error::StoreError;
-use crate::id::{CallId, NodeId, SandboxId, StateId, Timestamp};
+use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::index::{Found, damaged_index};
 use crate::log::{self, Entry, EntryBody, Life, OperationKind, Tip};
 
@@ -87,10 +87,19 @@ impl Inner {
     pub(crate) fn entries(&self, sandbox: SandboxId, after_seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let newest = self.log_exists(sandbox)?.head.seq;
         let entries = self.load(self.index.entries(sandbox, after_seq, limit)?)?;
-        let expected = newest.saturating_sub(after_seq).min(limit as u64);
-        let follows = entries.iter().zip(1..).all(|(entry, place)| entry.seq == after_seq.saturating_add(place));
         // More may have come since.
-        self.believe(sandbox, &entries, follows && entries.len() as u64 >= expected)?;
+        let (mut missing, mut next) = (None, after_seq.saturating_add(1));
+        for entry in &entries {
+            if entry.seq != next {
+                missing = Some(entry.previous);
+                break;
+            }
+            next = next.saturating_add(1);
+        }
+        if missing.is_none() && (entries.len() as u64) < newest.saturating_sub(after_seq).min(limit as u64) {
+            missing = Some(self.index.tip(sandbox).map(|tip| tip.head.entry));
+        }
+        self.believe(sandbox, &entries, missing)?;
         Ok(entries)
     }
 
@@ -100,14 +109,28 @@ impl Inner {
         before_seq: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let newest = self.log_exists(sandbox)?.head.seq;
-        let entries = self.load(self.index.entries_before(sandbox, before_seq, limit)?)?;
-        let from = before_seq.saturating_sub(1);
-        let first = entries.first().map_or(0, |entry| entry.seq);
-        let is_first = first == from || (first >= newest && from > first) || (limit == 0 || from == 0);
-        let follows = entries.iter().zip(0..).all(|(entry, place)| entry.seq.saturating_add(place) == first);
-        let is_whole = entries.len() >= limit || entries.last().is_none_or(|entry| entry.seq == 1);
-        self.believe(sandbox, &entries, is_first && follows && is_whole)?;
+        let head = self.log_exists(sandbox)?.head;
+        let entries = self.unbelieved_before(sandbox, before_seq, limit)?;
+        let mut missing = None;
+        if let Some(first) = entries.first() {
+            // More may have come since.
+            if first.seq != before_seq.saturating_sub(1) && first.seq < head.seq {
+                missing = Some(Some(head.entry));
+            }
+        } else if limit > 0 && before_seq > 1 {
+            missing = Some(Some(head.entry));
+        }
+        for (above, below) in entries.iter().zip(entries.iter().skip(1)) {
+            if above.seq != below.seq + 1 {
+                missing = Some(above.previous);
+            }
+        }
+        if entries.len() < limit
+            && let Some(last) = entries.last().filter(|last| last.seq > 1)
+        {
+            missing = Some(last.previous);
+        }
+        self.believe(sandbox, &entries, missing)?;
         Ok(entries)
     }
 
@@ -130,11 +153,22 @@ impl Inner {
         found.into_iter().map(load).collect()
     }
 
-    /// Refuses what the index found when an entry is missing, or another log's.
-    fn believe(&self, sandbox: SandboxId, entries: &[Entry], is_whole: bool) -> Result<(), StoreError> {
+    /// Refuses what the index found when an entry is another log's, or one is missing: it may have been lost, and then what
+    /// should be there is named, or the index has forgotten it.
+    fn believe(
+        &self,
+        sandbox: SandboxId,
+        entries: &[Entry],
+        missing: Option<Option<EntryId>>,
+    ) -> Result<(), StoreError> {
         let is_purged = self.index.tip(sandbox).is_none();
-        if is_purged || (is_whole && entries.iter().all(|entry| entry.sandbox == sandbox)) {
+        if is_purged || (missing.is_none() && entries.iter().all(|entry| entry.sandbox == sandbox)) {
             return Ok(());
+        }
+        if let Some(Some(lost)) = missing
+            && self.index.locate(&NodeId(lost.0))?.is_none()
+        {
+            return Err(StoreError::MissingNode(NodeId(lost.0)));
         }
         Err(damaged_index(self.index.path(), &format!("entries of {sandbox} are missing in it")))
     }
@@ -145,7 +179,14 @@ impl Inner {
             let wrong = || damaged_index(self.index.path(), &format!("it has another head for {sandbox}"));
             let mut before = u64::MAX;
             let operation = loop {
-                let page = self.entries_before(sandbox, before, 4)?;
+                let page = match self.entries_before(sandbox, before, 4) {
+                    Ok(page) => page,
+                    Err(error @ StoreError::MissingNode(_)) => {
+                        tracing::error!(%sandbox, %error, "entries of a log are lost: verify the store");
+                        break None;
+                    }
+                    Err(error) => return Err(error),
+                };
                 let (Some(first), Some(last)) = (page.first(), page.last()) else { return Err(wrong()) };
                 if before == u64::MAX && (first.id, first.seq) != (tip.head.entry, tip.head.seq) {
                     return Err(wrong());
@@ -155,11 +196,11 @@ impl Inner {
                     EntryBody::Operation(operation) => Some((operation, entry.time)),
                     _ => None,
                 });
-                if let Some(found) = found {
+                if found.is_some() {
                     break found;
                 }
             };
-            let (operation, time) = operation;
+            let Some((operation, time)) = operation else { continue };
             let is_delete = operation.kind == OperationKind::Delete;
             let life = if is_delete { Life::Deleted(time) } else { Life::Live };
             if (operation.after, operation.generation, life) != (tip.head.state, tip.head.generation, tip.life) {

@@ -222,3 +222,58 @@ fn verifying_names_the_path_and_the_states_that_are_damaged() {
         }
     }
 }
+
+#[test]
+fn a_damaged_store_is_repaired_and_healed_from_a_copy() {
+    let memory = Path::new("/dev/shm");
+    let scratch = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let whole = scratch.path().join("whole");
+    fs::create_dir(&whole).unwrap();
+    let expected = make(&whole);
+    let segments: Vec<PathBuf> = files(&whole).into_iter().filter(|file| file.starts_with("segments")).collect();
+    let mut random = 77u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random >> 33
+    };
+    let mut healed = 0;
+    for round in 0..60 {
+        let broken = scratch.path().join("broken");
+        copy(&whole, &broken);
+        for _ in 0..=round % 3 {
+            let file = broken.join(&segments[next() as usize % segments.len()]);
+            if round % 7 == 6 {
+                drop(fs::remove_file(&file));
+                continue;
+            }
+            let Ok(mut content) = fs::read(&file) else { continue };
+            let at = next() as usize % content.len();
+            content[at] ^= 1 << (next() % 8);
+            fs::write(&file, content).unwrap();
+        }
+        let outside = tempfile::tempdir().unwrap();
+        let (copy, survey) = Store::look(&whole, outside.path(), &rot_options(), &mut |_| {}).unwrap();
+        assert_eq!(survey.damaged, Vec::new());
+        assert!(copy.verify(&mut |_| {}).unwrap().is_whole());
+        let repaired = crate::repair::repair(&broken, &rot_options(), &[&copy]).unwrap();
+        healed += repaired.healed;
+        // The newest segment can't be told from one that was never full: what it held last may be gone, and nothing else.
+        let store = Store::open(&broken, rot_options()).unwrap();
+        for ((number, seq), (state, tree)) in &expected {
+            match store.entry(sandbox(*number), *seq) {
+                Ok(entry) => {
+                    let EntryBody::Operation(operation) = &entry.body else { panic!("{entry:?}") };
+                    assert_eq!(operation.after, *state);
+                    assert_eq!(read(&store, *state), *tree, "round {round}: {repaired:?}");
+                }
+                Err(error) => assert!(repaired.places > 0 || store.stats().cut_bytes > 0, "round {round}: {error}"),
+            }
+        }
+        // It goes on, and is whole for whoever opens it next.
+        let trees: Vec<_> = store.sandboxes();
+        drop(store);
+        assert_eq!(Store::open(&broken, rot_options()).unwrap().sandboxes(), trees);
+        fs::remove_dir_all(&broken).unwrap();
+    }
+    assert!(healed > 0, "something was damaged that the copy had");
+}
