@@ -171,18 +171,25 @@ fn some_paths(
     }
     let mut transaction = sandbox.world().store.begin(head, sandbox.quota())?;
     let now = sandbox.world().clock.now();
+    let mut wanted = Vec::with_capacity(paths.len());
     for path in paths {
         let parts = crate::files::parts(path)?;
         if parts.is_empty() {
             return Err(Error::invalid("paths", "the root can't be restored as a path").hinted("leave `paths` out"));
         }
-        transaction.graft(from, &parts, now).map_err(|error| match error {
-            FsError::NotFound => {
-                Error::new(ErrorKind::NotFound, "no_such_file", format!("`{path}` is in neither state"))
-            }
-            other => other.into(),
-        })?;
+        wanted.push((parts, path));
     }
+    // A path inside another comes with it.
+    wanted.sort();
+    wanted.dedup_by(|(inner, _), (outer, _)| inner.starts_with(outer));
+    let parts: Vec<_> = wanted.iter().map(|(parts, _)| parts.clone()).collect();
+    transaction.graft(from, &parts, None, now).map_err(|failure| match failure.error {
+        FsError::NotFound => {
+            let path = wanted.get(failure.path).map_or("", |(_, path)| path.as_str());
+            Error::new(ErrorKind::NotFound, "no_such_file", format!("`{path}` is in neither state"))
+        }
+        other => other.into(),
+    })?;
     let sealed = transaction.seal()?;
     Ok((sealed.state, sealed.nodes))
 }

@@ -22,6 +22,7 @@ mod index;
 mod journal;
 mod log;
 mod node;
+mod revert;
 mod state;
 mod store;
 mod transaction;
@@ -34,6 +35,7 @@ pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timest
 pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
+pub use revert::{Conflict, ConflictReason, Conflicts, Line, PathError, Reverted};
 pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};
