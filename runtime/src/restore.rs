@@ -1,9 +1,9 @@
 //! Going back: undo, redo and restore. The log only grows: each is one more operation whose state is an older one.
 
-use sandglass_snapshots::{EntryBody, FsError, NodeBatch, OperationKind, StateId};
+use sandglass_snapshots::{EntryBody, Line, NodeBatch, OperationKind, StateId};
 use serde_json::json;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::operation::{Step, Steps, Target, redo_target, undo_target};
 use crate::record::{Moved, RestoreTarget};
 use crate::sandbox::{Sandbox, to_detail};
@@ -131,7 +131,10 @@ pub(crate) fn restore(
     let state = target_state(sandbox, target)?;
     let (after, nodes) = match paths {
         None => (state, NodeBatch::new()),
-        Some(paths) => some_paths(sandbox, head.state, state, paths)?,
+        Some(paths) => {
+            let line = crate::revert::line_since_state(sandbox, target, state, &head)?;
+            some_paths(sandbox, head.state, state, paths, line)?
+        }
     };
     let mut operation = sandbox.operation(OperationKind::Restore, &head, after, actor);
     operation.generation += 1;
@@ -164,6 +167,7 @@ fn some_paths(
     head: StateId,
     from: StateId,
     paths: &[String],
+    line: Option<Line>,
 ) -> Result<(StateId, NodeBatch), Error> {
     if paths.is_empty() || paths.len() > PATHS_MAX {
         return Err(Error::invalid("paths", format!("{} paths were given, and 1 to {PATHS_MAX} can be", paths.len()))
@@ -183,12 +187,9 @@ fn some_paths(
     wanted.sort();
     wanted.dedup_by(|(inner, _), (outer, _)| inner.starts_with(outer));
     let parts: Vec<_> = wanted.iter().map(|(parts, _)| parts.clone()).collect();
-    transaction.graft(from, &parts, None, now).map_err(|failure| match failure.error {
-        FsError::NotFound => {
-            let path = wanted.get(failure.path).map_or("", |(_, path)| path.as_str());
-            Error::new(ErrorKind::NotFound, "no_such_file", format!("`{path}` is in neither state"))
-        }
-        other => other.into(),
+    transaction.graft(from, &parts, line, now).map_err(|failure| {
+        let path = wanted.get(failure.path).map_or("", |(_, path)| path.as_str());
+        crate::revert::path_failure(failure, path)
     })?;
     let sealed = transaction.seal()?;
     Ok((sealed.state, sealed.nodes))

@@ -134,7 +134,7 @@ fn count(summary: &mut DiffSummary, change: &Change) {
     }
 }
 
-fn side(record: &Record) -> Side {
+pub(crate) fn side(record: &Record) -> Side {
     let size = match &record.content {
         Content::Symlink(target) => target.len() as u64,
         _ => record.size,

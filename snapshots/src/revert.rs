@@ -13,8 +13,8 @@
 
 mod plan;
 #[cfg(test)]
-mod tests;
-mod used;
+pub(crate) mod tests;
+pub(crate) mod used;
 
 use crate::error::{FsError, StoreError};
 use crate::id::{Inode, StateId, Timestamp};

@@ -24,6 +24,7 @@ use self::hold::Holds;
 use self::nodes::StoredNodes;
 use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
+use crate::history::{Touch, touched_with};
 use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::index::database::Database;
 use crate::index::{Found, Index, Written};
@@ -207,6 +208,14 @@ impl Store {
     /// As [`Self::begin`].
     pub fn diff(&self, from: StateId, to: StateId, limit: usize) -> Result<Diff, StoreError> {
         diff_with(self, Arc::clone(&self.inner.directories), from, to, limit)
+    }
+
+    /// Returns what the step from one state to the next did to a path; see [`crate::touched`].
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn touched(&self, from: Option<StateId>, to: StateId, path: &[&[u8]]) -> Result<Option<Touch>, StoreError> {
+        touched_with(self, Arc::clone(&self.inner.directories), from, to, path)
     }
 
     fn source(&self) -> Arc<dyn NodeSource> {

@@ -12,29 +12,29 @@ use crate::transaction::{Kind, Sealed};
 const NOW: Timestamp = Timestamp(1_000);
 
 /// A log of states, each after one operation.
-pub(super) struct History {
-    pub(super) store: Arc<MemoryNodes>,
-    pub(super) states: Vec<StateId>,
+pub(crate) struct History {
+    pub(crate) store: Arc<MemoryNodes>,
+    pub(crate) states: Vec<StateId>,
 }
 
 impl History {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = Arc::new(MemoryNodes::default());
         let state = store.keep(empty(&store).seal().unwrap());
         Self { store, states: vec![state] }
     }
 
-    pub(super) fn head(&self) -> StateId {
+    pub(crate) fn head(&self) -> StateId {
         *self.states.last().unwrap()
     }
 
-    pub(super) fn keep(&mut self, sealed: Sealed) -> StateId {
+    pub(crate) fn keep(&mut self, sealed: Sealed) -> StateId {
         let state = self.store.keep(sealed);
         self.states.push(state);
         state
     }
 
-    pub(super) fn load(&self, state: StateId) -> State {
+    pub(crate) fn load(&self, state: StateId) -> State {
         State::load(&*self.store, state).unwrap()
     }
 
@@ -46,7 +46,7 @@ impl History {
         self.states.len() - 1
     }
 
-    pub(super) fn line(&self, number: usize, only_forward: bool) -> Line {
+    pub(crate) fn line(&self, number: usize, only_forward: bool) -> Line {
         let lowest = self.states[number..].iter().map(|state| self.load(*state).next_inode).min().unwrap();
         Line { lowest: Inode(lowest), only_forward }
     }
@@ -80,7 +80,7 @@ impl History {
 }
 
 /// A transaction by paths.
-pub(super) struct Shell(pub(super) Transaction, pub(super) Timestamp);
+pub(crate) struct Shell(pub(crate) Transaction, pub(crate) Timestamp);
 
 impl Shell {
     fn at(&mut self, path: &str) -> (Inode, String) {
@@ -88,12 +88,12 @@ impl Shell {
         (walk(&mut self.0, parent.as_bytes()).unwrap(), name.to_owned())
     }
 
-    fn mkdir(&mut self, path: &str) {
+    pub(crate) fn mkdir(&mut self, path: &str) {
         let (parent, name) = self.at(path);
         self.0.create_directory(parent, name.as_bytes(), 0o755, self.1).unwrap();
     }
 
-    fn write(&mut self, path: &str, text: &str) {
+    pub(crate) fn write(&mut self, path: &str, text: &str) {
         let (parent, name) = self.at(path);
         let file = match self.0.lookup(parent, name.as_bytes()) {
             Ok(file) => file,
@@ -103,7 +103,7 @@ impl Shell {
         self.0.write(file, 0, text.as_bytes(), self.1).unwrap();
     }
 
-    fn chmod(&mut self, path: &str, mode: u16) {
+    pub(crate) fn chmod(&mut self, path: &str, mode: u16) {
         let inode = walk(&mut self.0, path.as_bytes()).unwrap();
         self.0.set_mode(inode, mode, self.1).unwrap();
     }
@@ -113,19 +113,19 @@ impl Shell {
         self.0.create_symlink(parent, name.as_bytes(), target.as_bytes(), self.1).unwrap();
     }
 
-    fn link(&mut self, from: &str, to: &str) {
+    pub(crate) fn link(&mut self, from: &str, to: &str) {
         let inode = walk(&mut self.0, from.as_bytes()).unwrap();
         let (parent, name) = self.at(to);
         self.0.link(inode, parent, name.as_bytes(), self.1).unwrap();
     }
 
-    fn rename(&mut self, from: &str, to: &str) {
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
         let (from, from_name) = self.at(from);
         let (to, to_name) = self.at(to);
         self.0.rename(from, from_name.as_bytes(), to, to_name.as_bytes(), self.1).unwrap();
     }
 
-    fn remove(&mut self, path: &str) {
+    pub(crate) fn remove(&mut self, path: &str) {
         let (parent, name) = self.at(path);
         self.0.remove_tree(parent, name.as_bytes(), self.1).unwrap();
     }
@@ -165,7 +165,7 @@ fn list(store: &Arc<MemoryNodes>, state: StateId) -> Vec<String> {
 }
 
 /// Checks what must hold of every state: counts, numbers of names, and inode numbers that stand for one thing each.
-pub(super) fn check(store: &Arc<MemoryNodes>, state: StateId) {
+pub(crate) fn check(store: &Arc<MemoryNodes>, state: StateId) {
     let loaded = State::load(&**store, state).unwrap();
     let mut transaction = open(store, state);
     let mut names = std::collections::HashMap::new();
