@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::auth::Tokens;
 use crate::http::problem::{Failure, Kind};
 use crate::http::{
-    Service, calls, checkpoints, events, files, guests, health, idempotency, operations, sandboxes, states,
+    Service, calls, checkpoints, events, files, guests, health, history, idempotency, operations, sandboxes, states,
 };
 use crate::middleware;
 use crate::openapi::Document;
@@ -47,7 +47,8 @@ pub(crate) fn documented(
         .routes(routes!(checkpoints::create))
         .routes(routes!(operations::undo))
         .routes(routes!(operations::redo))
-        .routes(routes!(operations::restore));
+        .routes(routes!(operations::restore))
+        .routes(routes!(history::revert));
     let rest = OpenApiRouter::default()
         .routes(routes!(sandboxes::list))
         .routes(routes!(sandboxes::get, sandboxes::delete))
@@ -56,6 +57,7 @@ pub(crate) fn documented(
         .routes(routes!(calls::get, calls::cancel))
         .routes(routes!(calls::events))
         .routes(routes!(calls::diff))
+        .routes(routes!(history::history))
         .routes(routes!(checkpoints::list))
         .routes(routes!(checkpoints::delete))
         .routes(routes!(operations::list))

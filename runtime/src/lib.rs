@@ -49,7 +49,8 @@ pub use limits::{Limit, LimitExceeded, ProcExit};
 pub use live::{Chunk, LiveCall, LiveStatus};
 pub use record::{
     Call, CallRequest, CallStatus, CallSummary, CallUsage, Checkpoint, CreateRequest, FileInfo, ForkRequest, Moved,
-    OperationInfo, PathEvent, PathHistory, RestoreTarget, RevertConflict, RevertTarget, SandboxInfo, Source, WriteOptions,
+    OperationInfo, PathEvent, PathHistory, RestoreTarget, RevertConflict, RevertTarget, SandboxInfo, Source,
+    WriteOptions,
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{

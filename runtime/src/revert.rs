@@ -99,9 +99,8 @@ fn refused(seq: u64, conflicts: &Conflicts) -> Error {
 
 /// Returns what inode numbers went through between an operation and the head.
 fn line_since(sandbox: &Sandbox, seq: u64, operation: &Operation, head: &Head) -> Result<Line, Error> {
-    let next = |state| -> Result<Inode, Error> {
-        Ok(sandbox.world().store.begin(state, sandbox.quota())?.next_inode())
-    };
+    let next =
+        |state| -> Result<Inode, Error> { Ok(sandbox.world().store.begin(state, sandbox.quota())?.next_inode()) };
     let mut line = Line { lowest: next(operation.after)?, only_forward: true };
     // The generation grows with everything that goes back.
     if operation.generation == head.generation {

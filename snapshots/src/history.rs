@@ -168,7 +168,12 @@ impl Tree {
 
     /// Says whether a directory that is the same node in both trees has a name of a file that only the link table knows to
     /// have changed. Only then is it walked.
-    fn shares_changed_file(&self, old: &Self, root: Option<crate::id::NodeId>, nodes: &Nodes<'_>) -> Result<bool, StoreError> {
+    fn shares_changed_file(
+        &self,
+        old: &Self,
+        root: Option<crate::id::NodeId>,
+        nodes: &Nodes<'_>,
+    ) -> Result<bool, StoreError> {
         let mut different = BTreeMap::new();
         compare(old.links.root(), self.links.root(), nodes, &mut different)?;
         let changed: HashSet<Inode> = different

@@ -130,13 +130,7 @@ impl Transaction {
     /// # Errors
     /// [`FsError::Invalid`] in a transaction in which something was changed already, a quota, or the store failed. The
     /// transaction may be changed in part then.
-    pub fn revert(
-        &mut self,
-        before: StateId,
-        after: StateId,
-        line: Line,
-        now: Timestamp,
-    ) -> Result<Reverted, FsError> {
+    pub fn revert(&mut self, before: StateId, after: StateId, line: Line, now: Timestamp) -> Result<Reverted, FsError> {
         let head = self.unchanged_base().ok_or(FsError::Invalid)?;
         self.keep_states([before, after]);
         // What is known of inodes would go stale where whole subtrees come and go.

@@ -274,7 +274,11 @@ pub(crate) fn compare(
     Ok(())
 }
 
-pub(crate) fn every_entry(directory: &Directory, nodes: &Nodes<'_>, mut visit: impl FnMut(&Entry)) -> Result<(), StoreError> {
+pub(crate) fn every_entry(
+    directory: &Directory,
+    nodes: &Nodes<'_>,
+    mut visit: impl FnMut(&Entry),
+) -> Result<(), StoreError> {
     directory.root().map_or(Ok(()), |root| every_entry_below(root, nodes, &mut visit))
 }
 

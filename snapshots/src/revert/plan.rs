@@ -1,20 +1,20 @@
 //! What a revert would do: three trees walked side by side, only where the operation changed something.
 
+mod finish;
+mod paths;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::used::{Used, names_in_table};
+use super::used::Used;
 use super::{ConflictReason, Conflicts, Line, PathError};
 use crate::diff::walk::{compare, every_entry, joined};
-use crate::error::{FsError, StoreError};
+use crate::error::StoreError;
 use crate::id::{Inode, StateId, Timestamp};
 use crate::state::{State, TreeUsage};
 use crate::transaction::Kind;
 use crate::tree::{Content, Directory, Nodes, Record};
-
-/// So many entries are looked at to find out which inode numbers a path from another state may keep.
-const LOOKED_AT_MAX: usize = 20_000;
 
 /// A directory of the head in which something becomes other.
 #[derive(Debug)]
@@ -124,6 +124,8 @@ pub(crate) struct Planner<'a> {
     is_graft: bool,
     /// Numbers of what stays where theirs has another.
     kept: HashSet<Inode>,
+    /// Files that become what they are in theirs, under all their names.
+    rewritten: HashSet<Inode>,
 }
 
 impl Side {
@@ -147,7 +149,18 @@ impl<'a> Planner<'a> {
     pub(crate) fn new(nodes: Nodes<'a>, theirs: StateId, base: StateId, ours: StateId) -> Result<Self, StoreError> {
         let side = |id| Side::load(&nodes, id);
         let (theirs, base, ours) = (side(theirs)?, side(base)?, side(ours)?);
-        Ok(Self { nodes, theirs, base, ours, waiting: Vec::new(), plan: Plan::default(), is_exact: true, is_graft: false, kept: HashSet::new() })
+        Ok(Self {
+            nodes,
+            theirs,
+            base,
+            ours,
+            waiting: Vec::new(),
+            plan: Plan::default(),
+            is_exact: true,
+            is_graft: false,
+            kept: HashSet::new(),
+            rewritten: HashSet::new(),
+        })
     }
 
     /// Plans to take back what led from theirs to base.
@@ -177,97 +190,6 @@ impl<'a> Planner<'a> {
         }
         let is_exact = self.is_exact;
         self.finish(used, Some(line), is_exact)
-    }
-
-    /// Plans to make paths what they are in theirs; base and ours are the same state.
-    pub(crate) fn plan_paths(mut self, paths: &[Vec<&[u8]>], line: Option<Line>) -> Result<Plan, PathError> {
-        self.is_graft = true;
-        self.plan.places.push(Place { parent: None, mode: None, modified: None });
-        for (number, path) in paths.iter().enumerate() {
-            self.path(path).map_err(|error| PathError { path: number, error })?;
-        }
-        self.walk()?;
-        let mut compared = super::used::Compared { used: Used::none(), is_same: true };
-        if !self.plan.additions.is_empty() || !self.plan.removals.is_empty() || !self.plan.rewrites.is_empty() {
-            let whole = paths.iter().map(|path| path.iter().fold(Vec::new(), |path, name| joined(&path, name))).collect();
-            let (theirs, ours) = (self.theirs.root.clone(), self.ours.root.clone());
-            compared = Used::between(&self.nodes, theirs, ours, &whole, LOOKED_AT_MAX)?;
-        }
-        Ok(self.finish(compared.used, line, compared.is_same)?)
-    }
-
-    /// Finds the directory that a path is in, plans to make those of its parents that are missing, and looks at the path.
-    fn path(&mut self, path: &[&[u8]]) -> Result<(), FsError> {
-        let Some((name, parents)) = path.split_last() else { return Err(FsError::Invalid) };
-        let (mut place, mut at) = (0, Vec::new());
-        let (mut theirs, mut ours) = (Some(self.theirs.root.clone()), self.ours.root.clone());
-        let entries = |record: &Record| match record.content {
-            Content::Directory(root) => Some(root),
-            _ => None,
-        };
-        for (depth, part) in parents.iter().enumerate() {
-            let there = theirs.as_ref().map(|theirs| theirs.get(part, &self.nodes)).transpose()?.flatten();
-            let Some(here) = ours.get(part, &self.nodes)? else {
-                // The parent is in neither: then the path is not either.
-                let there = there.filter(|there| there.kind() == Kind::Directory).ok_or(FsError::NotFound)?;
-                return self.missing_parents(place, &at, there, &path[depth..]);
-            };
-            let root = entries(&here).ok_or(FsError::NotADirectory)?;
-            ours = Directory::stored(root, &self.nodes)?;
-            let root = there.as_ref().and_then(entries);
-            theirs = root.map(|root| Directory::stored(root, &self.nodes)).transpose()?;
-            at = joined(&at, part);
-            place = self.place(place, Bytes::copy_from_slice(part), None, None);
-        }
-        let theirs = theirs.map(|theirs| theirs.get(name, &self.nodes)).transpose()?.flatten();
-        let ours = ours.get(name, &self.nodes)?;
-        if theirs.is_none() && ours.is_none() {
-            return Err(FsError::NotFound);
-        }
-        if theirs != ours || !self.has_same_links() {
-            self.look(place, joined(&at, name), Bytes::copy_from_slice(name), [ours.clone(), theirs, ours], true)?;
-        }
-        Ok(())
-    }
-
-    /// Plans directories that hold nothing but the way to a path.
-    fn missing_parents(&mut self, place: usize, at: &[u8], top: Record, rest: &[&[u8]]) -> Result<(), FsError> {
-        let mut way = Vec::new();
-        let mut record = top.clone();
-        for (depth, name) in rest.iter().enumerate() {
-            let mut found = Found::new(0, Bytes::copy_from_slice(name), record.clone());
-            found.is_way = depth + 1 < rest.len();
-            way.push(found);
-            if let Some(next) = rest.get(depth + 1) {
-                let Content::Directory(root) = record.content else { return Err(FsError::NotFound) };
-                let entries = Directory::stored(root, &self.nodes)?;
-                record = entries.get(next, &self.nodes)?.ok_or(FsError::NotFound)?;
-            }
-        }
-        self.is_exact = false;
-        let path = joined(at, rest[0]);
-        let known = self.plan.additions.iter().position(|addition| addition.path == path);
-        let index = known.unwrap_or_else(|| {
-            let name = Bytes::copy_from_slice(rest[0]);
-            self.plan.additions.push(Addition { place, name, path, record: top, tree: Vec::new() });
-            self.plan.additions.len() - 1
-        });
-        let tree = &mut self.plan.additions[index].tree;
-        let mut parent = 0;
-        for (depth, mut found) in way.into_iter().enumerate() {
-            let is_here = |(index, known): &(usize, &Found)| {
-                known.is_way && known.name == found.name && (depth == 0 || (known.parent == parent && *index > 0))
-            };
-            let known = tree.iter().enumerate().take(if depth == 0 { 1 } else { usize::MAX }).find(is_here);
-            parent = if let Some((index, _)) = known {
-                index
-            } else {
-                found.parent = parent;
-                tree.push(found);
-                tree.len() - 1
-            };
-        }
-        Ok(())
     }
 
     fn walk(&mut self) -> Result<(), StoreError> {
@@ -325,12 +247,15 @@ impl<'a> Planner<'a> {
         if let (Some(theirs), Some(ours)) = (&theirs, &ours)
             && theirs.is_linked()
             && !ours.is_linked()
-            && theirs.inode == ours.inode
+            // After going back a number may have been given again.
+            && (theirs.inode, theirs.kind()) == (ours.inode, ours.kind())
+            && (as_base || as_theirs)
         {
             self.plan.homes.insert(theirs.inode, (place, name.clone()));
         }
         if self.is_same(&base, &self.base, &theirs, &self.theirs)? {
-            if base.map(|base| base.inode) != theirs.map(|theirs| theirs.inode) {
+            let place = |record: Option<Record>| record.map(|record| (record.inode, record.is_linked()));
+            if place(base) != place(theirs) {
                 self.stays(ours.as_ref());
             }
             return Ok(());
@@ -342,7 +267,8 @@ impl<'a> Planner<'a> {
             {
                 let place = self.place(place, name, None, None);
                 let theirs = Some(Directory::stored(root, &self.nodes)?);
-                let ours = directory(&Some(ours.clone())).map(|root| Directory::stored(root, &self.nodes)).transpose()?;
+                let ours =
+                    directory(&Some(ours.clone())).map(|root| Directory::stored(root, &self.nodes)).transpose()?;
                 self.waiting.push(Work { place, path, base: None, theirs, ours, is_here: true });
             }
             return Ok(());
@@ -506,153 +432,6 @@ impl<'a> Planner<'a> {
         }
         Ok(says_the_same(&left_side.resolved(left, &self.nodes)?, &right_side.resolved(right, &self.nodes)?))
     }
-}
-
-impl Planner<'_> {
-    /// Compares files with several names: their content is in the link table, and no directory tells that it changed.
-    fn shared_files(&mut self) -> Result<(), StoreError> {
-        let mut different = BTreeMap::new();
-        compare(self.theirs.links.root(), self.base.links.root(), &self.nodes, &mut different)?;
-        let mut lost = HashMap::new();
-        for (name, (theirs, base)) in different {
-            let (Some(theirs), Some(base)) = (theirs, base) else { continue };
-            if says_the_same(&theirs, &base) {
-                continue;
-            }
-            match self.ours.links.get(&name, &self.nodes)? {
-                Some(ours) if says_the_same(&ours, &base) => self.plan.table.push(theirs),
-                Some(ours) if says_the_same(&ours, &theirs) => {}
-                Some(_) => drop(lost.insert(base.inode, ConflictReason::Changed)),
-                None => drop(lost.insert(base.inode, ConflictReason::Removed)),
-            }
-        }
-        if lost.is_empty() {
-            return Ok(());
-        }
-        let mut named = Vec::new();
-        names_in_table(&self.nodes, self.base.root.clone(), |inode, path| {
-            named.extend(lost.get(&inode).map(|reason| (path, inode, *reason)));
-        })?;
-        for (path, inode, reason) in named {
-            // A name that the operation gave, too, was looked at with its path.
-            if self.entry(&self.theirs.root, &path)?.is_some_and(|record| record.inode == inode) {
-                self.plan.conflicts.add(path, reason);
-            }
-        }
-        Ok(())
-    }
-
-    fn entry(&self, root: &Directory, path: &[u8]) -> Result<Option<Record>, StoreError> {
-        let mut directory = root.clone();
-        let mut found = None;
-        for name in path.split(|byte| *byte == b'/').skip(1) {
-            if let Some(Record { content: Content::Directory(root), .. }) = found {
-                directory = Directory::stored(root, &self.nodes)?;
-            }
-            found = directory.get(name, &self.nodes)?;
-            if found.is_none() {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Decides what can be put as it is and what must be taken apart for it.
-    fn finish(mut self, mut used: Used, line: Option<Line>, totals_are_known: bool) -> Result<Plan, StoreError> {
-        self.kept.iter().for_each(|inode| used.and(*inode));
-        let (theirs, base, ours) = (&self.theirs.state, &self.base.state, &self.ours.state);
-        if line.is_none() && !self.plan.additions.is_empty() {
-            // The numbers of an unknown line mean nothing here.
-            used = Used::Any;
-        }
-        let line = line.unwrap_or(Line { lowest: Inode(0), only_forward: false });
-        let all_given_before = theirs.next_inode <= line.lowest.0 || line.lowest.0 >= ours.next_inode;
-        let all_free = all_given_before && !used.any_below(theirs.next_inode);
-        let same_links = theirs.links == base.links && base.links == ours.links;
-        self.plan.next_inode = ours.next_inode;
-        if !self.plan.additions.is_empty() && line.lowest.0 > 0 {
-            self.plan.next_inode = ours.next_inode.max(theirs.next_inode);
-        }
-        if self.is_exact && totals_are_known && same_links && (all_free || self.plan.additions.is_empty()) {
-            let sum = |ours: u64, theirs: u64, base: u64| (ours.saturating_add(theirs)).checked_sub(base);
-            let bytes = sum(ours.usage.bytes, theirs.usage.bytes, base.usage.bytes);
-            let inodes = sum(ours.usage.inodes, theirs.usage.inodes, base.usage.inodes);
-            if let (Some(bytes), Some(inodes)) = (bytes, inodes) {
-                self.plan.exact = Some(TreeUsage { bytes, inodes });
-            }
-        }
-        if self.plan.exact.is_none() {
-            let given_again = line.lowest.0..ours.next_inode;
-            let is_free = |inode: Inode| !used.contains(inode) && !given_again.contains(&inode.0);
-            let mut additions = std::mem::take(&mut self.plan.additions);
-            for addition in &mut additions {
-                self.take_apart(addition, &is_free)?;
-            }
-            self.plan.additions = additions;
-        }
-        self.plan.conflicts.cut();
-        self.plan.links = self.theirs.links.clone();
-        Ok(self.plan)
-    }
-
-    /// Walks what comes back, and finds what of it can't be attached as it is.
-    fn take_apart(&mut self, addition: &mut Addition, is_free: &dyn Fn(Inode) -> bool) -> Result<(), StoreError> {
-        let tree = &mut addition.tree;
-        if tree.is_empty() {
-            tree.push(Found::new(0, addition.name.clone(), addition.record.clone()));
-        }
-        let mut next = 0;
-        while next < tree.len() {
-            let found = &mut tree[next];
-            let record = found.record.clone();
-            found.keeps_inode = !found.is_way && is_free(record.inode);
-            found.is_special = record.is_linked() || !found.keeps_inode;
-            let is_way = found.is_way;
-            if record.is_linked() {
-                let path = path_in(tree, next, &addition.path);
-                self.shared_name(record.inode, path)?;
-            }
-            if let (Content::Directory(root), false) = (record.content, is_way) {
-                let entries = Directory::stored(root, &self.nodes)?;
-                every_entry(&entries, &self.nodes, |entry| {
-                    tree.push(Found::new(next, entry.name.clone(), entry.record.clone()));
-                })?;
-            }
-            next += 1;
-        }
-        for index in (1..tree.len()).rev() {
-            if tree[index].is_special {
-                let parent = tree[index].parent;
-                tree[parent].is_special = true;
-            }
-        }
-        Ok(())
-    }
-
-    /// A name of a file with several comes back: it can share the file that is there if that is still the same.
-    fn shared_name(&mut self, inode: Inode, path: Vec<u8>) -> Result<(), StoreError> {
-        let name = inode.0.to_be_bytes();
-        let Some(ours) = self.ours.links.get(&name, &self.nodes)? else { return Ok(()) };
-        let theirs = self.theirs.links.get(&name, &self.nodes)?;
-        let becomes_same = self.plan.table.iter().any(|record| record.inode == inode);
-        if becomes_same || theirs.is_some_and(|theirs| says_the_same(&theirs, &ours)) {
-            self.plan.shared.insert(inode);
-        } else if !self.is_graft {
-            self.plan.conflicts.add(path, ConflictReason::OtherName);
-        }
-        Ok(())
-    }
-}
-
-/// Returns the path of an entry of what comes back.
-fn path_in(tree: &[Found], index: usize, top: &[u8]) -> Vec<u8> {
-    let mut names = Vec::new();
-    let mut at = index;
-    while at > 0 {
-        names.push(&tree[at].name);
-        at = tree[at].parent;
-    }
-    names.iter().rev().fold(top.to_vec(), |path, name| joined(&path, name))
 }
 
 /// Says whether two files or symbolic links are the same but for their inode numbers and names.

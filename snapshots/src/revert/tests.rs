@@ -535,8 +535,7 @@ fn paths_from_another_state_leave_the_rest_alone() {
     transaction.graft(old, &[vec![b"d"]], line, NOW).unwrap();
     history.keep(transaction.seal().unwrap());
     check(&history.store, history.head());
-    let expected =
-        ["/d/", "/d/a 1", "/d/e/", "/d/e/b 1 x2", "/d/inside 1 x2", "/f 2", "/outside 2"].map(str::to_owned);
+    let expected = ["/d/", "/d/a 1", "/d/e/", "/d/e/b 1 x2", "/d/inside 1 x2", "/f 2", "/outside 2"].map(str::to_owned);
     assert_eq!(history.list(), expected);
     let mut transaction = open(&history.store, history.states[0]);
     transaction.graft(old, &[vec![b"d", b"e", b"b"], vec![b"d", b"a"], vec![b"f"]], None, NOW).unwrap();

@@ -54,8 +54,9 @@ impl Used {
                     is_same = false;
                     continue;
                 };
-                // Where the older state has the same number at the same path, it has it nowhere else; but for several names.
-                if new.is_linked() || old.as_ref().is_none_or(|old| old.inode != new.inode) {
+                // A directory that the older state has at the same path it has nowhere else; files may have other names.
+                let is_directory = matches!(new.content, Content::Directory(_));
+                if !is_directory || old.as_ref().is_none_or(|old| old.inode != new.inode) {
                     used.insert(new.inode);
                 }
                 let Content::Directory(root) = new.content else {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::tree::{Directory, Nodes};
 
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +87,18 @@ fn three_way(base: &Model, theirs: &Model, ours: &Model, next: &mut u64) -> Resu
     let (mut removed, mut added) = (Vec::new(), Vec::new());
     // Files with several names, as files.
     for (file, old) in &theirs.files {
-        let Some(new) = base.files.get(file).filter(|new| new.shared && old.shared && !same(new, old)) else { continue };
+        let Some(new) = base.files.get(file).filter(|new| new.shared && old.shared && !same(new, old)) else {
+            continue;
+        };
         match ours.files.get(file).filter(|here| here.shared) {
             Some(here) if same(here, new) => drop(files.insert(*file, old.clone())),
             Some(here) if same(here, old) => {}
-            _ => conflicts
-                .extend(paths.iter().filter(|path| [base, theirs].map(|side| side.file(path)) == [Some(*file); 2]).map(|path| (*path).clone())),
+            _ => conflicts.extend(
+                paths
+                    .iter()
+                    .filter(|path| [base, theirs].map(|side| side.file(path)) == [Some(*file); 2])
+                    .map(|path| (*path).clone()),
+            ),
         }
     }
     for path in paths {
@@ -106,7 +113,9 @@ fn three_way(base: &Model, theirs: &Model, ours: &Model, next: &mut u64) -> Resu
         }
         let file = ours.file(path);
         match (&b, &t) {
-            (Some(Value::File(..)), Some(Value::File(..))) if base.file(path) == theirs.file(path) && file == base.file(path) => {
+            (Some(Value::File(..)), Some(Value::File(..)))
+                if base.file(path) == theirs.file(path) && file == base.file(path) =>
+            {
                 files.insert(file.unwrap(), theirs.files[&file.unwrap()].clone());
             }
             (Some(Value::Directory(_)), Some(Value::Directory(mode))) => {
@@ -130,10 +139,13 @@ fn three_way(base: &Model, theirs: &Model, ours: &Model, next: &mut u64) -> Resu
             Node::File(old) => {
                 let file = &theirs.files[old];
                 let here = ours.files.get(old).filter(|here| here.shared);
-                let home = !here.is_some_and(|here| here.shared)
+                // The file has one name here, one of those that the operation touched.
+                let home = here.is_none()
                     && theirs.names.iter().any(|(other, node)| {
-                        *node == Node::File(*old) && ours.file(other) == Some(*old) && base.names.get(other) == Some(&Node::File(*old))
-                            && !base.files[old].shared
+                        let untouched = base.file(other) == Some(*old) && base.files[old].shared;
+                        let is_same =
+                            files.contains_key(old) || ours.files.get(old).is_some_and(|here| same(here, file));
+                        *node == Node::File(*old) && ours.file(other) == Some(*old) && !untouched && is_same
                     });
                 let becomes = files.contains_key(old) || here.is_some_and(|here| same(here, file));
                 if file.shared && here.is_some() && !becomes {
@@ -216,7 +228,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Does one thing in both worlds, where it can be done; what can't is left out.
-fn act(shell: &mut Shell, model: &mut Model, next: &mut u64, action: &Action) {
+fn act(shell: &mut Shell, model: &mut Model, action: &Action) {
     let new = |model: &Model, path: &str| model.names.get(path).is_none() && model.is_directory(parent(path));
     match action {
         Action::Mkdir(number) => {
@@ -231,9 +243,9 @@ fn act(shell: &mut Shell, model: &mut Model, next: &mut u64, action: &Action) {
             shell.1 = Timestamp(*time);
             if new(model, &path) {
                 shell.write(&path, &text);
-                *next += 1;
-                model.names.insert(path.clone(), Node::File(*next));
-                model.files.insert(*next, ModelFile { mode: 0o644, time: *time, text, shared: false });
+                let file = walk(&mut shell.0, path.as_bytes()).unwrap().0;
+                model.names.insert(path.clone(), Node::File(file));
+                model.files.insert(file, ModelFile { mode: 0o644, time: *time, text, shared: false });
             } else if let Some(file) = model.file(&path) {
                 shell.write(&path, &text);
                 let file = model.files.get_mut(&file).unwrap();
@@ -287,6 +299,9 @@ fn act(shell: &mut Shell, model: &mut Model, next: &mut u64, action: &Action) {
 fn read(store: &Arc<MemoryNodes>, state: StateId) -> Model {
     let mut transaction = open(store, state);
     let mut model = Model::default();
+    let nodes = Nodes::borrowed(&**store, Nodes::cache());
+    let links = State::load(&**store, state).unwrap().links;
+    let links = Directory::stored(links, &nodes).unwrap();
     let mut waiting = vec![(String::new(), Inode::ROOT)];
     while let Some((path, directory)) = waiting.pop() {
         for entry in transaction.read_directory(directory, 0, 4000).unwrap() {
@@ -302,7 +317,8 @@ fn read(store: &Arc<MemoryNodes>, state: StateId) -> Model {
             transaction.read(inode, 0, &mut bytes).unwrap();
             let text = String::from_utf8(bytes).unwrap();
             model.names.insert(path, Node::File(inode.0));
-            let file = ModelFile { mode: known.mode, time: known.modified.0, text, shared: known.links > 1 };
+            let shared = links.get(&inode.0.to_be_bytes(), &nodes).unwrap().is_some();
+            let file = ModelFile { mode: known.mode, time: known.modified.0, text, shared };
             model.files.insert(inode.0, file);
         }
     }
@@ -329,13 +345,14 @@ proptest! {
         let mut history = History::new();
         let mut models = vec![Model::default()];
         let mut forward = vec![true];
-        let mut next = 0;
+        // For what the model copies, until the state tells the number.
+        let mut next = 1 << 40;
         for step in steps {
             let mut model = models.last().unwrap().clone();
             match step {
                 Step::Do(actions) => {
                     let mut shell = Shell(open(&history.store, history.head()), Timestamp(7));
-                    actions.iter().for_each(|action| act(&mut shell, &mut model, &mut next, action));
+                    actions.iter().for_each(|action| act(&mut shell, &mut model, action));
                     history.keep(shell.0.seal().unwrap());
                     forward.push(true);
                 }
@@ -365,8 +382,9 @@ proptest! {
                             history.keep(transaction.seal().unwrap());
                             prop_assert_eq!(!newest || history.head() == before, true);
                             prop_assert_eq!(shape(&read(&history.store, history.head())), shape(&expected));
-                            // From here on the model has the numbers of the state.
-                            model = expected;
+                            // What is one file is told by its number, in the model too: a number that was given again after
+                            // going back stands for the newer file.
+                            model = read(&history.store, history.head());
                             forward.push(false);
                         }
                         (Reverted::Conflicts(found), Err(expected)) => {
