@@ -249,7 +249,7 @@ impl<'a> Planner<'a> {
             && !ours.is_linked()
             // After going back a number may have been given again.
             && (theirs.inode, theirs.kind()) == (ours.inode, ours.kind())
-            && (as_base || as_theirs)
+            && (as_theirs || (as_base && !self.is_graft))
         {
             self.plan.homes.insert(theirs.inode, (place, name.clone()));
         }

@@ -118,7 +118,8 @@ impl Planner<'_> {
             let is_way = found.is_way;
             if record.is_linked() {
                 let path = path_in(tree, next, &addition.path);
-                self.shared_name(record.inode, path)?;
+                let is_another = self.shared_name(record.inode, path)?;
+                tree[next].keeps_inode &= !is_another;
             }
             if let (Content::Directory(root), false) = (record.content, is_way) {
                 let entries = Directory::stored(root, &self.nodes)?;
@@ -137,17 +138,20 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A name of a file with several comes back: it can share the file that is there if that is still the same.
-    fn shared_name(&mut self, inode: Inode, path: Vec<u8>) -> Result<(), StoreError> {
+    /// A name of a file with several comes back: it can share the file that is there if that is still the
+    /// same. Says whether it is another.
+    fn shared_name(&mut self, inode: Inode, path: Vec<u8>) -> Result<bool, StoreError> {
         let name = inode.0.to_be_bytes();
-        let Some(ours) = self.ours.links.get(&name, &self.nodes)? else { return Ok(()) };
+        let Some(ours) = self.ours.links.get(&name, &self.nodes)? else { return Ok(false) };
         let theirs = self.theirs.links.get(&name, &self.nodes)?;
         if self.rewritten.contains(&inode) || theirs.is_some_and(|theirs| says_the_same(&theirs, &ours)) {
             self.plan.shared.insert(inode);
-        } else if !self.is_graft {
+            return Ok(false);
+        }
+        if !self.is_graft {
             self.plan.conflicts.add(path, ConflictReason::OtherName);
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -20,7 +20,7 @@ impl Planner<'_> {
             self.path(path).map_err(|error| PathError { path: number, error })?;
         }
         self.walk()?;
-        let mut compared = Compared { used: Used::none(), is_same: true };
+        let mut compared = Compared { used: Used::none(), is_same: false };
         if !self.plan.additions.is_empty() || !self.plan.removals.is_empty() || !self.plan.rewrites.is_empty() {
             let whole =
                 paths.iter().map(|path| path.iter().fold(Vec::new(), |path, name| joined(&path, name))).collect();

@@ -194,6 +194,8 @@ enum Step {
     /// The head becomes an older state.
     Back(usize),
     Revert(usize),
+    /// A path becomes what it is in an older state.
+    Graft(usize, usize),
 }
 
 /// Few paths, so that operations meet.
@@ -224,6 +226,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec(action(), 1..6).prop_map(Step::Do),
         1 => (0..20usize).prop_map(Step::Back),
         5 => (0..20usize).prop_map(Step::Revert),
+        2 => (0..20usize, 0..81usize).prop_map(|(state, path)| Step::Graft(state, path)),
     ]
 }
 
@@ -362,6 +365,22 @@ proptest! {
                     history.states.push(history.states[number]);
                     forward.push(false);
                 }
+                Step::Graft(number, at) => {
+                    let (number, path) = (number % models.len(), path(at));
+                    let mut transaction = open(&history.store, history.head());
+                    let parts: Vec<_> = path.split('/').skip(1).map(str::as_bytes).collect();
+                    let line = Some(history.line(number, false)).filter(|_| at % 2 == 0);
+                    let done = transaction.graft(history.states[number], &[parts], line, NOW);
+                    let Some(expected) = grafted(&models[number], &model, &path) else {
+                        prop_assert!(done.is_err());
+                        continue;
+                    };
+                    done.unwrap();
+                    history.keep(transaction.seal().unwrap());
+                    model = read(&history.store, history.head());
+                    prop_assert_eq!(shape(&model).0, expected);
+                    forward.push(false);
+                }
                 Step::Revert(number) => {
                     let number = number % models.len();
                     if number == 0 {
@@ -404,6 +423,26 @@ proptest! {
             models.push(model);
         }
     }
+}
+
+/// What a path of another state makes of ours, by values; nothing if it is in neither, or can't be there.
+fn grafted(theirs: &Model, ours: &Model, path: &str) -> Option<BTreeMap<String, Value>> {
+    if theirs.value(path).is_none() && ours.value(path).is_none() {
+        return None;
+    }
+    let inside = |name: &str| name == path || name.starts_with(&format!("{path}/"));
+    let (mut values, _) = shape(ours);
+    values.retain(|name, _| !inside(name));
+    let (there, _) = shape(theirs);
+    for (end, _) in path.match_indices('/').skip(1) {
+        match values.get(&path[..end]) {
+            Some(Value::Directory(_)) => {}
+            Some(Value::File(..)) => return None,
+            None => drop(values.insert(path[..end].to_owned(), there.get(&path[..end])?.clone())),
+        }
+    }
+    values.extend(there.into_iter().filter(|(name, _)| inside(name)));
+    Some(values)
 }
 
 fn cases() -> u32 {
