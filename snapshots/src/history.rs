@@ -60,7 +60,6 @@ pub(crate) fn touched_with(
         Ok(Some(Touch { change, before: from }))
     };
     match (found, new.find(path, &nodes)?, before) {
-        (None, None, _) => Ok(None),
         (None, Some(here), None) => touch(whole, ChangeKind::Added, None, Some(&here), None),
         (None, Some(here), Some(before)) => {
             let changes = diff_with(source, cache, before, after, usize::MAX)?.changes;
@@ -89,7 +88,7 @@ pub(crate) fn touched_with(
             let kind = ChangeKind::Renamed { from: whole.clone() };
             touch(to, kind, Some(&there), Some(&here), Some(whole))
         }
-        (Some(_), None, None) => Ok(None),
+        (None, None, _) | (Some(_), None, None) => Ok(None),
         (Some(there), Some(here), _) => {
             let is_same = (there.kind(), &there.content) == (here.kind(), &here.content) && there.size == here.size;
             let kind = if !is_same {

@@ -142,7 +142,7 @@ impl Transaction {
         if plan.conflicts.total > 0 {
             return Ok(Reverted::Conflicts(plan.conflicts));
         }
-        self.apply(plan, now)?;
+        self.apply(&plan, now)?;
         Ok(Reverted::Done)
     }
 
@@ -171,7 +171,7 @@ impl Transaction {
         let plan = Planner::new(self.nodes(), other, head, head)
             .map_err(|error| nowhere(error.into()))?
             .plan_paths(paths, line)?;
-        self.apply(plan, now).map_err(nowhere)
+        self.apply(&plan, now).map_err(nowhere)
     }
 }
 

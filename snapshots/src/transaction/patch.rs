@@ -38,7 +38,7 @@ impl Transaction {
     }
 
     /// Carries a plan out. Nothing may have been changed before.
-    pub(crate) fn apply(&mut self, plan: Plan, now: Timestamp) -> Result<(), FsError> {
+    pub(crate) fn apply(&mut self, plan: &Plan, now: Timestamp) -> Result<(), FsError> {
         let mut places = Vec::with_capacity(plan.places.len());
         for place in &plan.places {
             let inode = match &place.parent {
@@ -61,11 +61,11 @@ impl Transaction {
             }
             self.usage = usage;
         } else {
-            self.apply_in_parts(&plan, &places, now)?;
+            self.apply_in_parts(plan, &places, now)?;
         }
         // Filling a directory touched it; and what is deepest was found last.
         for (place, inode) in plan.places.iter().zip(&places).rev() {
-            if !self.live.get(inode).is_some_and(|live| live.links > 0) {
+            if self.live.get(inode).is_none_or(|live| live.links == 0) {
                 continue;
             }
             if let Some(mode) = place.mode {

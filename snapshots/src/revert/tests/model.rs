@@ -131,7 +131,7 @@ fn three_way(base: &Model, theirs: &Model, ours: &Model, next: &mut u64) -> Resu
         let here = result.files.get_mut(&file).unwrap();
         *here = ModelFile { shared: here.shared, ..old };
     }
-    removed.iter().for_each(|path| drop(result.names.remove(path)));
+    result.names.retain(|path, _| !removed.contains(path));
     result.drop_nameless();
     let mut groups = BTreeMap::new();
     for path in &added {
@@ -232,7 +232,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Does one thing in both worlds, where it can be done; what can't is left out.
 fn act(shell: &mut Shell, model: &mut Model, action: &Action) {
-    let new = |model: &Model, path: &str| model.names.get(path).is_none() && model.is_directory(parent(path));
+    let new = |model: &Model, path: &str| !model.names.contains_key(path) && model.is_directory(parent(path));
     match action {
         Action::Mkdir(number) => {
             let path = path(*number);
@@ -280,7 +280,8 @@ fn act(shell: &mut Shell, model: &mut Model, action: &Action) {
             let path = path(*number);
             if model.names.remove(&path).is_some() {
                 shell.remove(&path);
-                model.below(&path).iter().for_each(|path| drop(model.names.remove(path)));
+                let below = model.below(&path);
+                model.names.retain(|path, _| !below.contains(path));
                 model.drop_nameless();
             }
         }
@@ -316,7 +317,7 @@ fn read(store: &Arc<MemoryNodes>, state: StateId) -> Model {
                 waiting.push((path, inode));
                 continue;
             }
-            let mut bytes = vec![0; known.size as usize];
+            let mut bytes = vec![0; usize::try_from(known.size).unwrap()];
             transaction.read(inode, 0, &mut bytes).unwrap();
             let text = String::from_utf8(bytes).unwrap();
             model.names.insert(path, Node::File(inode.0));
