@@ -9,5 +9,6 @@ mod demo;
 mod examples;
 mod http;
 mod limits;
+mod revert;
 mod support;
 mod undo;

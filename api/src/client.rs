@@ -24,7 +24,7 @@ pub use files::{Content, FileBody};
 
 use crate::http::types::{
     Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateSandbox, Diff, Fork, Forked, Guest, Health, Moved,
-    Operation, OutputEvent, Page, Restore, Sandbox, Steps,
+    Operation, OutputEvent, Page, PathEvent, Restore, Revert, Sandbox, Steps,
 };
 use transport::{Ask, Transport, encode, idempotency_key};
 
@@ -325,6 +325,23 @@ impl Client {
     /// See [`ClientError`]; there is no such state.
     pub fn restore(&self, sandbox: &str, request: &Restore) -> Asked<Moved> {
         self.post(at(sandbox, "/restore"), request)
+    }
+
+    /// Takes back one operation. `POST /v1/sandboxes/{sandbox}/revert`.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; what it changed was changed since.
+    pub fn revert(&self, sandbox: &str, request: &Revert) -> Asked<Moved> {
+        self.post(at(sandbox, "/revert"), request)
+    }
+
+    /// Returns the operations that touched a path, newest first. `GET /v1/sandboxes/{sandbox}/history`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn history(&self, sandbox: &str, path: &str, limit: usize) -> Asked<Vec<PathEvent>> {
+        let path = encode(path);
+        self.pages(|page| at(sandbox, &format!("/history?path={path}&{page}")), limit)
     }
 
     /// Names the head. `POST /v1/sandboxes/{sandbox}/checkpoints`.

@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use crate::auth::Tokens;
 use crate::http::problem::{Failure, Kind};
 use crate::http::{
-    Service, calls, checkpoints, events, files, guests, health, idempotency, operations, sandboxes, states, upkeep,
+    Service, calls, checkpoints, events, files, guests, health, history, idempotency, operations, sandboxes, states,
+    upkeep,
 };
 use crate::middleware;
 use crate::openapi::Document;
@@ -48,6 +49,7 @@ pub(crate) fn documented(
         .routes(routes!(operations::undo))
         .routes(routes!(operations::redo))
         .routes(routes!(operations::restore))
+        .routes(routes!(history::revert))
         .routes(routes!(upkeep::undelete))
         .routes(routes!(upkeep::upkeep));
     let rest = OpenApiRouter::default()
@@ -58,6 +60,7 @@ pub(crate) fn documented(
         .routes(routes!(calls::get, calls::cancel))
         .routes(routes!(calls::events))
         .routes(routes!(calls::diff))
+        .routes(routes!(history::history))
         .routes(routes!(checkpoints::list))
         .routes(routes!(checkpoints::delete))
         .routes(routes!(operations::list))

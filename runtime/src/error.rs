@@ -4,6 +4,7 @@ use sandglass_policy::PolicyError;
 use sandglass_snapshots::{FsError, StoreError};
 
 use crate::guest::GuestError;
+use crate::record::RevertConflict;
 
 /// A failure, by what the caller should do next; `Display` is one sentence for users.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,7 @@ pub struct Error {
     code: &'static str,
     message: String,
     hint: Option<String>,
+    conflicts: Option<Box<(Vec<RevertConflict>, u64)>>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -45,13 +47,19 @@ pub enum ErrorKind {
 impl Error {
     /// Returns a failure with a stable code in `snake_case` and a sentence for users.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), hint: None, source: None }
+        Self { kind, code, message: message.into(), hint: None, conflicts: None, source: None }
     }
 
     /// Adds what the caller can do about it.
     #[must_use]
     pub fn hinted(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what stands in the way, path by path, and how many paths there are in all.
+    pub(crate) fn with_conflicts(mut self, listed: Vec<RevertConflict>, total: u64) -> Self {
+        self.conflicts = Some(Box::new((listed, total)));
         self
     }
 
@@ -86,6 +94,12 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Returns the paths that stand in the way, the first thousand of them, and how many there are.
+    #[must_use]
+    pub fn conflicts(&self) -> Option<(&[RevertConflict], u64)> {
+        self.conflicts.as_deref().map(|(listed, total)| (listed.as_slice(), *total))
     }
 
     /// Returns what the caller can do about it, in words.

@@ -20,6 +20,7 @@ mod entropy;
 mod error;
 mod files;
 mod guest;
+mod history;
 mod host;
 mod limits;
 mod live;
@@ -27,6 +28,7 @@ mod mounts;
 mod operation;
 mod record;
 mod restore;
+mod revert;
 mod sandbox;
 mod tool;
 mod trash;
@@ -43,12 +45,14 @@ pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
 pub use files::FILE_BYTES_MAX;
 pub use guest::{GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Progress, Verdict};
+pub use history::HistoryCursor;
 pub use host::{Components, Host, HostStats, Settings};
 pub use limits::{Limit, LimitExceeded, ProcExit};
 pub use live::{Chunk, LiveCall, LiveStatus};
 pub use record::{
     Call, CallRequest, CallStatus, CallSummary, CallUsage, Checkpoint, CreateRequest, FileInfo, ForkRequest, Moved,
-    OperationInfo, RestoreTarget, SandboxInfo, Source, WriteOptions,
+    OperationInfo, PathEvent, PathHistory, RestoreTarget, RevertConflict, RevertTarget, SandboxInfo, Source,
+    WriteOptions,
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{

@@ -2,7 +2,7 @@
 //!
 //! Undo takes back the newest operation in effect that changed the state; again, the one before it. Redo brings back what
 //! the newest undo took back. Both are operations themselves, and any other operation that changes the state ends what could
-//! be redone, as in jj and in every editor. Operations that changed nothing are passed over.
+//! be redone, as in jj and in every editor. Restores and reverts are such other operations, and undone as any is. Operations that changed nothing are passed over.
 
 use sandglass_snapshots::{OperationKind, StateId};
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sandglass_policy::Policy;
-use sandglass_snapshots::{CallId, DiffSummary, EntryId, Kind, SandboxId, StateId, Timestamp};
+use sandglass_snapshots::{CallId, ChangeKind, DiffSummary, EntryId, Kind, SandboxId, Side, StateId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::history::HistoryCursor;
 use std::path::PathBuf;
 
 /// What a new sandbox shall be.
@@ -273,6 +275,66 @@ pub enum RestoreTarget {
     Checkpoint(String),
     /// The state after the operation with this number.
     Seq(u64),
+}
+
+/// Which operation a revert takes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevertTarget {
+    /// That of a call.
+    Call(CallId),
+    /// The one with this number.
+    Seq(u64),
+}
+
+/// A path that stands in the way of a revert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevertConflict {
+    /// Its absolute path, with U+FFFD for what is not UTF-8.
+    pub path: String,
+    /// Why, as a stable word.
+    pub reason: &'static str,
+    /// Why, to be read after the path.
+    pub text: &'static str,
+}
+
+/// An operation that touched a path.
+#[derive(Clone, Debug)]
+pub struct PathEvent {
+    /// The operation's number.
+    pub seq: u64,
+    /// What the operation was: `call`, `write`, `undo`, ...
+    pub kind: &'static str,
+    /// What it did to the path.
+    pub change: ChangeKind,
+    /// The path after it; of a removed one, the path before.
+    pub path: String,
+    /// The path before, if it was renamed.
+    pub from: Option<String>,
+    /// As it was.
+    pub before: Option<Side>,
+    /// As it became.
+    pub after: Option<Side>,
+    /// The state before; a new sandbox has none.
+    pub before_state: Option<StateId>,
+    /// The state after.
+    pub after_state: StateId,
+    /// The operation that it took back or brought back.
+    pub target: Option<u64>,
+    /// The call that it was.
+    pub call: Option<CallSummary>,
+    /// When.
+    pub time: Timestamp,
+    /// Who asked for it.
+    pub actor: String,
+}
+
+/// A page of the history of a path.
+#[derive(Clone, Debug)]
+pub struct PathHistory {
+    /// The operations that touched it, newest first.
+    pub events: Vec<PathEvent>,
+    /// Where it goes on, if there is more of the log.
+    pub next: Option<HistoryCursor>,
 }
 
 /// What forks shall be.

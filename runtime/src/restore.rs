@@ -1,9 +1,9 @@
 //! Going back: undo, redo and restore. The log only grows: each is one more operation whose state is an older one.
 
-use sandglass_snapshots::{EntryBody, FsError, NodeBatch, OperationKind, StateId};
+use sandglass_snapshots::{EntryBody, Line, NodeBatch, OperationKind, StateId};
 use serde_json::json;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::operation::{Step, Steps, Target, redo_target, undo_target};
 use crate::record::{Moved, RestoreTarget};
 use crate::sandbox::{Sandbox, to_detail};
@@ -105,7 +105,7 @@ fn nothing_left(kind: OperationKind, done: u32) -> Error {
     Error::conflict(code, message).hinted("the log shows every operation; `restore` goes to any of its states")
 }
 
-fn given_up(seq: u64) -> Error {
+pub(crate) fn given_up(seq: u64) -> Error {
     Error::conflict("expired", format!("the state that operation {seq} leads back to was given up by retention"))
         .hinted("the log shows which operations can still be returned to")
 }
@@ -139,7 +139,10 @@ pub(crate) fn restore(
     let state = target_state(sandbox, target)?;
     let (after, nodes) = match paths {
         None => (state, NodeBatch::new()),
-        Some(paths) => some_paths(sandbox, head.state, state, paths)?,
+        Some(paths) => {
+            let line = crate::revert::line_since_state(sandbox, target, state, &head)?;
+            some_paths(sandbox, head.state, state, paths, line)?
+        }
     };
     let mut operation = sandbox.operation(OperationKind::Restore, &head, after, actor);
     operation.generation += 1;
@@ -173,25 +176,32 @@ fn some_paths(
     head: StateId,
     from: StateId,
     paths: &[String],
+    line: Option<Line>,
 ) -> Result<(StateId, NodeBatch), Error> {
     if paths.is_empty() || paths.len() > PATHS_MAX {
         return Err(Error::invalid("paths", format!("{} paths were given, and 1 to {PATHS_MAX} can be", paths.len()))
             .hinted("leave `paths` out to restore everything"));
     }
+    // Held until it is in the log: what is taken from it is not copied.
+    let _held = sandbox.world().store.hold_state(from)?;
     let mut transaction = sandbox.world().store.begin(head, sandbox.quota())?;
     let now = sandbox.world().clock.now();
+    let mut wanted = Vec::with_capacity(paths.len());
     for path in paths {
         let parts = crate::files::parts(path)?;
         if parts.is_empty() {
             return Err(Error::invalid("paths", "the root can't be restored as a path").hinted("leave `paths` out"));
         }
-        transaction.graft(from, &parts, now).map_err(|error| match error {
-            FsError::NotFound => {
-                Error::new(ErrorKind::NotFound, "no_such_file", format!("`{path}` is in neither state"))
-            }
-            other => other.into(),
-        })?;
+        wanted.push((parts, path));
     }
+    // A path inside another comes with it.
+    wanted.sort();
+    wanted.dedup_by(|(inner, _), (outer, _)| inner.starts_with(outer));
+    let parts: Vec<_> = wanted.iter().map(|(parts, _)| parts.clone()).collect();
+    transaction.graft(from, &parts, line, now).map_err(|failure| {
+        let path = wanted.get(failure.path).map_or("", |(_, path)| path.as_str());
+        crate::revert::path_failure(failure, path)
+    })?;
     let sealed = transaction.seal()?;
     Ok((sealed.state, sealed.nodes))
 }

@@ -14,11 +14,12 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::error::{Error, ErrorKind};
+use crate::history::HistoryCursor;
 use crate::host::{Host, Settings, World, kind_word};
 use crate::live::LiveCall;
 use crate::record::{
     Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, OperationInfo,
-    RestoreTarget, SandboxInfo,
+    PathHistory, RestoreTarget, RevertTarget, SandboxInfo,
 };
 use crate::turn::{NoTurn, Turn, TurnGuard};
 
@@ -275,6 +276,24 @@ impl Sandbox {
     /// There is no such state or path, the sandbox is busy, or the entry can't be written.
     pub fn restore(&self, target: &RestoreTarget, paths: Option<&[String]>, actor: &str) -> Result<Moved, Error> {
         crate::restore::restore(self, target, paths, actor)
+    }
+
+    /// Takes back one earlier operation and keeps the later ones.
+    ///
+    /// # Errors
+    /// There is no such operation, it can't be reverted, paths that it changed were changed since
+    /// ([`Error::conflicts`]), the sandbox is busy, or the entry can't be written. Nothing changes then.
+    pub fn revert(&self, target: &RevertTarget, actor: &str) -> Result<Moved, Error> {
+        crate::revert::revert(self, target, actor)
+    }
+
+    /// Returns the operations that touched a path, newest first, those after a cursor. A page may be short, or empty, where
+    /// much of the log did not touch the path.
+    ///
+    /// # Errors
+    /// It is no path, or the store can't be read.
+    pub fn history(&self, path: &str, cursor: Option<HistoryCursor>, limit: usize) -> Result<PathHistory, Error> {
+        crate::history::history(self, path, cursor, limit.min(PAGE_MAX))
     }
 
     /// Creates sandboxes whose first state is one of this one's.

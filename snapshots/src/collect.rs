@@ -209,7 +209,7 @@ impl Collection<'_> {
             marker.live.insert(&NodeId(entry.0));
             self.tombstones.insert(sandbox, (entry, false));
         }
-        marker.holds(self.inner)?;
+        marker.reach(self.inner, self.inner.holds.nodes())?;
         loop {
             while !marker.step(self.inner, MARK_STEP)? {
                 self.step(CollectStep::Mark(marker.live.len() as u64))?;
@@ -220,7 +220,7 @@ impl Collection<'_> {
                 std::mem::take(&mut *lock(reached))
             };
             if !reached.is_empty() {
-                marker.reach(reached);
+                marker.reach(self.inner, reached)?;
                 continue;
             }
             // Perhaps nothing is left: then nobody may come in before the verdict holds.
@@ -236,7 +236,7 @@ impl Collection<'_> {
                 return Ok(verdict);
             }
             drop(phase);
-            marker.reach(reached);
+            marker.reach(self.inner, reached)?;
         }
     }
 

@@ -3,7 +3,7 @@
 //! Renames are found by inode number. A file with several names lies in the link table; when its content changed, its names
 //! are searched for in the newer tree, which is the one case that costs more than the changes.
 
-mod walk;
+pub(crate) mod walk;
 
 use crate::error::StoreError;
 use crate::id::{StateId, Timestamp};
@@ -134,7 +134,7 @@ fn count(summary: &mut DiffSummary, change: &Change) {
     }
 }
 
-fn side(record: &Record) -> Side {
+pub(crate) fn side(record: &Record) -> Side {
     let size = match &record.content {
         Content::Symlink(target) => target.len() as u64,
         _ => record.size,

@@ -29,6 +29,7 @@ use crate::closure::{Roots, roots_of};
 use crate::collect::barrier::{Barrier, Phase};
 use crate::diff::{Diff, diff_with};
 use crate::error::StoreError;
+use crate::history::{Touch, touched_with};
 use crate::id::{EntryId, NodeId, SandboxId, StateId};
 use crate::index::Index;
 use crate::journal::disk::{Disk, LocalDisk, make_private_directory};
@@ -130,7 +131,7 @@ pub(crate) struct Inner {
     pub(crate) segment_bytes: u64,
     pub(crate) reserve_bytes: u64,
     /// Where writers and a collection meet.
-    pub(crate) barrier: Barrier,
+    pub(crate) barrier: Arc<Barrier>,
     /// Held by the one collection that may run.
     pub(crate) collecting: Mutex<()>,
     /// Decoded directory nodes, shared by all transactions.
@@ -248,6 +249,14 @@ impl Store {
     /// As [`Self::begin`].
     pub fn diff(&self, from: StateId, to: StateId, limit: usize) -> Result<Diff, StoreError> {
         diff_with(self, Arc::clone(&self.inner.directories), from, to, limit)
+    }
+
+    /// Returns what the step from one state to the next did to a path; see [`crate::touched`].
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn touched(&self, from: Option<StateId>, to: StateId, path: &[&[u8]]) -> Result<Option<Touch>, StoreError> {
+        touched_with(self, Arc::clone(&self.inner.directories), from, to, path)
     }
 
     fn source(&self) -> Arc<dyn NodeSource> {
@@ -410,6 +419,7 @@ struct Parts<'a> {
 impl Parts<'_> {
     fn assemble(self, journal: Journal, index: Arc<Index>) -> Inner {
         let Self { disk, directory, options, replayed_records, cut_bytes, lock } = self;
+        let barrier = Arc::new(Barrier::default());
         Inner {
             journal,
             nodes: StoredNodes::new(Arc::clone(&disk), Arc::clone(&index), options.cache_bytes),
@@ -417,10 +427,10 @@ impl Parts<'_> {
             disk,
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
-            barrier: Barrier::default(),
+            holds: Arc::new(Holds::new(Arc::clone(&barrier))),
+            barrier,
             collecting: Mutex::default(),
             directories: Nodes::cache(),
-            holds: Arc::default(),
             nodes_known: AtomicU64::new(0),
             replayed_records,
             cut_bytes,

@@ -6,11 +6,11 @@
 mod attach;
 mod directory;
 mod file;
-mod graft;
+mod patch;
 mod seal;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
-mod tests;
+pub(crate) mod tests;
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -220,8 +220,11 @@ impl Transaction {
         quota: Quota,
         hold: Hold,
     ) -> Result<Self, StoreError> {
-        let loaded = State::load(&*source, state)?;
-        let nodes = Nodes::new(source, cache);
+        Self::open_in(Nodes::new(source, cache), state, quota, hold)
+    }
+
+    fn open_in(nodes: Nodes<'static>, state: StateId, quota: Quota, hold: Hold) -> Result<Self, StoreError> {
+        let loaded = State::load(nodes.source(), state)?;
         let root = Directory::stored(loaded.root, &nodes)?;
         let mut live = InodeMap::default();
         let modified = Timestamp(loaded.root_modified);

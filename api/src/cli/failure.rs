@@ -9,6 +9,9 @@ use super::terminal;
 use crate::client::ClientError;
 use crate::server::ServeError;
 
+/// So many paths in the way of a revert are shown.
+const CONFLICTS_SHOWN: usize = 20;
+
 /// Exit codes, as the shell, `env` and `timeout` have them.
 pub(crate) mod exit {
     /// All is well.
@@ -122,6 +125,16 @@ impl Failure {
             Self::Local { message, .. } => out.push_str(&format!("error: {}", terminal::lines(message))),
             Self::BrokenPipe => {}
         }
+        if let Self::Client(ClientError::Problem(problem)) = self {
+            for conflict in problem.conflicts.iter().take(CONFLICTS_SHOWN) {
+                let (path, text) = (terminal::name(&conflict.path), terminal::name(&conflict.text));
+                out.push_str(&format!("\n  {path} {text}"));
+            }
+            let more = problem.conflicts_total.unwrap_or_default().saturating_sub(CONFLICTS_SHOWN as u64);
+            if more > 0 {
+                out.push_str(&format!("\n  and {more} more (--json lists up to 1,000)"));
+            }
+        }
         if let Some(hint) = self.hint() {
             out.push_str(&format!("\nhint: {}", terminal::lines(&hint)));
         }
@@ -216,6 +229,8 @@ mod tests {
             code: "c\x07".to_owned(),
             hint: Some("h\x1b]0;x".to_owned()),
             retryable: false,
+            conflicts: Vec::new(),
+            conflicts_total: None,
         };
         let failure = Failure::from(ClientError::Problem(Box::new(problem)));
         assert_eq!(failure.exit_code(), exit::NOT_FOUND);

@@ -17,6 +17,7 @@ mod failure;
 mod files;
 mod fork;
 mod guests;
+mod history;
 mod log;
 mod ls;
 mod openapi;
@@ -24,6 +25,7 @@ mod place;
 mod progress;
 mod reference;
 mod restore;
+mod revert;
 mod rm;
 mod serve;
 mod show;
@@ -120,6 +122,9 @@ enum Command {
     Undo(undo::Undo),
     Redo(undo::Redo),
     Restore(restore::Restore),
+    Revert(revert::Revert),
+    History(history::History),
+    Blame(history::Blame),
     Fork(fork::Fork),
     Checkpoint(checkpoint::Checkpoint),
     Files(files::Files),
@@ -160,6 +165,9 @@ impl Command {
             Self::Undo(undo) => undo.run(console),
             Self::Redo(redo) => redo.run(console),
             Self::Restore(restore) => restore.run(console),
+            Self::Revert(revert) => revert.run(console),
+            Self::History(history) => history.run(console),
+            Self::Blame(blame) => blame.run(console),
             Self::Fork(fork) => fork.run(console),
             Self::Checkpoint(checkpoint) => checkpoint.run(console),
             Self::Files(files) => files.run(console),

@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod gate;
 pub(crate) mod guests;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod idempotency;
 pub(crate) mod operations;
 pub(crate) mod output;

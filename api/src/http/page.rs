@@ -12,7 +12,8 @@ const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 1000;
 /// The version of the cursor's bytes: a position written by one version is refused, not misread, by another.
 const VERSION: u8 = 1;
-const CURSOR_BYTES_MAX: usize = 1024;
+/// A path of 4,096 bytes, written as hexadecimal, in base64.
+const CURSOR_BYTES_MAX: usize = 12 * 1024;
 
 /// Which page of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -35,6 +36,7 @@ pub(crate) enum List {
     Operations = 3,
     Files = 4,
     Checkpoints = 5,
+    History = 6,
 }
 
 impl PageQuery {
@@ -69,7 +71,7 @@ pub(crate) fn page<T>(mut found: Vec<T>, limit: usize, list: List, position: imp
     Page { items: found, next_cursor }
 }
 
-fn encode(list: List, position: &str) -> String {
+pub(crate) fn encode(list: List, position: &str) -> String {
     let mut bytes = vec![VERSION, list as u8];
     bytes.extend_from_slice(position.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
@@ -88,7 +90,7 @@ fn decode(list: List, cursor: &str) -> Result<String, Failure> {
     }
 }
 
-fn refused() -> Failure {
+pub(crate) fn refused() -> Failure {
     Failure::malformed("invalid_cursor", "this is not a cursor of this list").hinted("start again without a cursor")
 }
 
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_no_cursor_of_this_list_is_refused() {
         let other = encode(List::Files, "7");
-        for text in ["", "7", "=", "AQ", "AAAA", &other, &"A".repeat(2000)] {
+        for text in ["", "7", "=", "AQ", "AAAA", &other, &"A".repeat(20_000)] {
             assert!(PageQuery::new(None, Some(text.to_owned())).number(List::Calls).is_err(), "{text}");
         }
         for limit in [0, 1001, usize::MAX] {

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sandglass_runtime::ErrorKind;
 
-use super::types::Problem;
+use super::types::{Conflict, Problem};
 
 /// Every problem's `type` starts with this; its code follows.
 pub(crate) const TYPE_PREFIX: &str = "https://sandglass.dev/problems/";
@@ -88,6 +88,7 @@ pub(crate) struct Failure {
     detail: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    conflicts: Option<Arc<(Vec<Conflict>, u64)>>,
 }
 
 impl Failure {
@@ -100,7 +101,7 @@ impl Failure {
             }
             _ => {}
         }
-        Self { kind, code, detail: detail.into(), hint: None, headers }
+        Self { kind, code, detail: detail.into(), hint: None, headers, conflicts: None }
     }
 
     pub(crate) fn malformed(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -147,6 +148,8 @@ impl Failure {
             code: self.code.to_owned(),
             hint: self.hint.clone().map(Cow::into_owned),
             retryable,
+            conflicts: self.conflicts.as_ref().map(|conflicts| conflicts.0.clone()).unwrap_or_default(),
+            conflicts_total: self.conflicts.as_ref().map(|conflicts| conflicts.1),
         }
     }
 
@@ -203,6 +206,14 @@ impl From<&sandglass_runtime::Error> for Failure {
             _ => error.to_string(),
         };
         let mut failure = Self::new(kind, error.code(), detail);
+        failure.conflicts = error.conflicts().map(|(listed, total)| {
+            let listed = listed.iter().map(|conflict| Conflict {
+                path: conflict.path.clone(),
+                reason: conflict.reason.to_owned(),
+                text: conflict.text.to_owned(),
+            });
+            Arc::new((listed.collect(), total))
+        });
         failure.hint = error.hint().map(|hint| Cow::Owned(hint.to_owned()));
         failure
     }

@@ -52,6 +52,24 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Whether the same request may succeed later, unchanged.
     pub retryable: bool,
+    /// Of `revert_conflict`: the paths that stand in the way, by path, at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
+    /// Of `revert_conflict`: how many paths stand in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub conflicts_total: Option<u64>,
+}
+
+/// A path that stands in the way of a revert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Conflict {
+    /// The absolute path.
+    pub path: String,
+    /// `changed`, `removed`, `made`, `not_empty`, `no_parent` or `other_name`.
+    pub reason: String,
+    /// The reason in words, to be read after the path.
+    pub text: String,
 }
 
 /// A new sandbox. Every field may be left out.
@@ -175,6 +193,55 @@ pub struct Steps {
     pub steps: Option<u32>,
 }
 
+/// What to take back: exactly one of `call` and `seq`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"seq": 7}))]
+pub struct Revert {
+    /// The id of a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub call: Option<String>,
+    /// The number of an operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub seq: Option<u64>,
+}
+
+/// An operation that touched a path.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PathEvent {
+    /// The operation's number.
+    pub seq: u64,
+    /// What the operation was: `call`, `write`, `undo`, ...
+    pub kind: String,
+    /// What it did to the path.
+    pub change: ChangeKind,
+    /// The path after it; of a removed one, the path before.
+    pub path: String,
+    /// The path before, if it was renamed.
+    pub from: Option<String>,
+    /// As it was.
+    pub before: Option<ChangeSide>,
+    /// As it became.
+    pub after: Option<ChangeSide>,
+    /// The state before; a new sandbox has none.
+    pub before_state: Option<String>,
+    /// The state after.
+    pub after_state: String,
+    /// The number of the operation that it took back or brought back.
+    pub target: Option<u64>,
+    /// The tool that was called.
+    pub tool: Option<String>,
+    /// The call's id.
+    pub call: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    pub time: String,
+    /// Who asked for it.
+    pub actor: String,
+}
+
 /// What to go back to: exactly one of `state`, `checkpoint` and `seq`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -264,7 +331,7 @@ pub struct Operation {
     pub seq: u64,
     /// The entry's id: a hash that covers the entry before it.
     pub id: String,
-    /// What it was: `create`, `call`, `write`, `undo`, `redo`, `restore`, `fork`, ...
+    /// What it was: `create`, `call`, `write`, `undo`, `redo`, `restore`, `revert`, `fork`, ...
     pub kind: String,
     /// When it was written.
     #[schema(format = DateTime)]

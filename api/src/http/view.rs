@@ -145,25 +145,51 @@ pub(crate) fn diff(from: String, to: String, diff: runtime::Diff) -> types::Diff
 
 fn change(change: runtime::Change) -> types::Change {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (kind, renamed_from) = match change.kind {
-        runtime::ChangeKind::Added => (types::ChangeKind::Added, None),
-        runtime::ChangeKind::Removed => (types::ChangeKind::Removed, None),
-        runtime::ChangeKind::Modified => (types::ChangeKind::Modified, None),
-        runtime::ChangeKind::Renamed { from } => (types::ChangeKind::Renamed, Some(lossy(&from))),
-        runtime::ChangeKind::Attributes => (types::ChangeKind::Attributes, None),
+    let kind = change_kind(&change.kind);
+    let renamed_from = match change.kind {
+        runtime::ChangeKind::Renamed { from } => Some(lossy(&from)),
+        _ => None,
     };
-    let side = |kind, bits, size, modified| types::ChangeSide {
-        kind: file_kind(kind),
-        mode: mode(bits),
-        size,
-        modified: time(modified),
-    };
-    types::Change {
-        path: lossy(&change.path),
-        kind,
-        renamed_from,
-        before: change.before.map(|at| side(at.kind, at.mode, at.size, at.modified)),
-        after: change.after.map(|at| side(at.kind, at.mode, at.size, at.modified)),
+    let (before, after) = (change.before.map(side), change.after.map(side));
+    types::Change { path: lossy(&change.path), kind, renamed_from, before, after }
+}
+
+const fn change_kind(kind: &runtime::ChangeKind) -> types::ChangeKind {
+    match kind {
+        runtime::ChangeKind::Added => types::ChangeKind::Added,
+        runtime::ChangeKind::Removed => types::ChangeKind::Removed,
+        runtime::ChangeKind::Modified => types::ChangeKind::Modified,
+        runtime::ChangeKind::Renamed { .. } => types::ChangeKind::Renamed,
+        runtime::ChangeKind::Attributes => types::ChangeKind::Attributes,
+    }
+}
+
+fn side(side: runtime::Side) -> types::ChangeSide {
+    types::ChangeSide {
+        kind: file_kind(side.kind),
+        mode: mode(side.mode),
+        size: side.size,
+        modified: time(side.modified),
+    }
+}
+
+pub(crate) fn path_event(event: runtime::PathEvent) -> types::PathEvent {
+    let (tool, call) = event.call.map(|call| (call.tool, call.id.to_string())).unzip();
+    types::PathEvent {
+        seq: event.seq,
+        kind: event.kind.to_owned(),
+        change: change_kind(&event.change),
+        path: event.path,
+        from: event.from,
+        before: event.before.map(side),
+        after: event.after.map(side),
+        before_state: event.before_state.map(|state| state.to_string()),
+        after_state: event.after_state.to_string(),
+        target: event.target,
+        tool,
+        call,
+        time: time(event.time),
+        actor: event.actor,
     }
 }
 

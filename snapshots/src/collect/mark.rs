@@ -6,7 +6,6 @@ use crate::error::StoreError;
 use crate::id::{NodeId, SandboxId};
 use crate::index::damaged_index;
 use crate::log::{EntryBody, is_within, joined};
-use crate::node::NodeSource;
 use crate::store::Inner;
 
 /// How many entries of a log are read at a time.
@@ -60,15 +59,17 @@ impl Marker {
         }
     }
 
-    /// Puts nodes on the list.
-    pub(super) fn reach(&mut self, nodes: impl IntoIterator<Item = Reached>) {
+    /// Puts nodes on the list, as far as they are in the store: one that is being written lies where nothing is judged, and
+    /// what it names is held with it.
+    pub(super) fn reach(&mut self, store: &Inner, nodes: impl IntoIterator<Item = Reached>) -> Result<(), StoreError> {
         for (id, is_leaf) in nodes {
             if is_leaf {
                 self.live.insert(&id);
-            } else {
+            } else if store.index.locate(&id)?.is_some() {
                 self.waiting.push(id);
             }
         }
+        Ok(())
     }
 
     /// Marks up to `budget` nodes that are on the list and what they name; says whether the list is empty.
@@ -98,17 +99,5 @@ impl Marker {
             }
         }
         Ok(true)
-    }
-
-    /// Marks what holds keep, as far as it is in the store: a node that is being written is in a segment that is not judged.
-    pub(super) fn holds(&mut self, store: &Inner) -> Result<(), StoreError> {
-        for (id, is_leaf) in store.holds.nodes() {
-            if is_leaf {
-                self.live.insert(&id);
-            } else if store.node(&id).is_ok() || store.index.locate(&id)?.is_some() {
-                self.waiting.push(id);
-            }
-        }
-        Ok(())
     }
 }

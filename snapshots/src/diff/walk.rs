@@ -233,14 +233,14 @@ impl Walk<'_> {
     }
 }
 
-fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
     [directory, b"/", name].concat()
 }
 
-type Different = BTreeMap<bytes::Bytes, (Option<Record>, Option<Record>)>;
+pub(crate) type Different = BTreeMap<bytes::Bytes, (Option<Record>, Option<Record>)>;
 
 /// Collects the entries that differ between two nodes at the same place of two directories. The depth is that of a hash.
-fn compare(
+pub(crate) fn compare(
     before: Option<&Node>,
     after: Option<&Node>,
     nodes: &Nodes<'_>,
@@ -274,7 +274,11 @@ fn compare(
     Ok(())
 }
 
-fn every_entry(directory: &Directory, nodes: &Nodes<'_>, mut visit: impl FnMut(&Entry)) -> Result<(), StoreError> {
+pub(crate) fn every_entry(
+    directory: &Directory,
+    nodes: &Nodes<'_>,
+    mut visit: impl FnMut(&Entry),
+) -> Result<(), StoreError> {
     directory.root().map_or(Ok(()), |root| every_entry_below(root, nodes, &mut visit))
 }
 

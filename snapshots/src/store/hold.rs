@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Store;
-use crate::collect::barrier::Reached;
+use crate::collect::barrier::{Barrier, Reached};
 use crate::error::StoreError;
 use crate::id::{NodeId, StateId};
 use crate::journal::lock;
@@ -32,11 +32,16 @@ struct Held {
 /// All holds there are.
 #[derive(Default)]
 pub(crate) struct Holds {
+    barrier: Arc<Barrier>,
     next: AtomicU64,
     live: Mutex<HashMap<u64, std::sync::Weak<Held>>>,
 }
 
 impl Holds {
+    pub(super) fn new(barrier: Arc<Barrier>) -> Self {
+        Self { barrier, ..Self::default() }
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> Hold {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let held = Arc::new(Held { number, nodes: Mutex::default(), holds: Arc::clone(self) });
@@ -58,8 +63,11 @@ impl Hold {
         Arc::new(Holds::default()).begin()
     }
 
-    /// Holds nodes with all that they lead to; a collection that has begun is told by [`Store`], not here.
+    /// Holds nodes with all that they lead to. Whether they are there to stay is for the caller to know.
     pub(crate) fn keep(&self, nodes: impl IntoIterator<Item = Reached>) {
+        let phase = self.held.holds.barrier.enter();
+        let nodes: Vec<Reached> = nodes.into_iter().collect();
+        phase.reach(nodes.iter().copied());
         lock(&self.held.nodes).extend(nodes);
     }
 
@@ -93,13 +101,9 @@ impl Store {
     /// As [`Self::hold_state`].
     pub fn keep_state(&self, hold: &Hold, state: StateId) -> Result<(), StoreError> {
         let id = NodeId::from(state);
-        let phase = self.inner.barrier.enter();
-        if !self.inner.has(&id, &phase)? {
-            return Err(StoreError::MissingNode(id));
-        }
+        // Held first: a verdict that comes between finds it held, and one that was there before is asked.
         hold.keep([(id, false)]);
-        phase.reach([(id, false)]);
-        Ok(())
+        if self.inner.has(&id, &self.inner.barrier.enter())? { Ok(()) } else { Err(StoreError::MissingNode(id)) }
     }
 
     /// Writes nodes ahead of the append that needs them, and holds them until then. They are readable when this returns, and

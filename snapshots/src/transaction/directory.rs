@@ -159,6 +159,36 @@ impl Transaction {
         self.unname(inode, now)
     }
 
+    /// Removes a name with everything below it, without recursion.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or the store failed.
+    pub fn remove_tree(&mut self, directory: Inode, name: &[u8], now: Timestamp) -> Result<(), FsError> {
+        const PAGE: usize = 512;
+        let inode = self.lookup(directory, name)?;
+        if self.entries(inode).is_err() {
+            return self.unlink(directory, name, now);
+        }
+        let mut path = vec![(directory, Bytes::copy_from_slice(name), inode)];
+        while let Some((parent, name, inode)) = path.last().cloned() {
+            let page = self.read_directory(inode, 0, PAGE)?;
+            if page.is_empty() {
+                self.remove_directory(parent, &name, now)?;
+                path.pop();
+                continue;
+            }
+            for entry in page {
+                if entry.kind == Kind::Directory {
+                    let child = self.lookup(inode, &entry.name)?;
+                    path.push((inode, entry.name, child));
+                    break;
+                }
+                self.unlink(inode, &entry.name, now)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Moves a name, replacing a file by a file and an empty directory by a directory: rename(2) of POSIX.
     ///
     /// # Errors
@@ -293,7 +323,7 @@ impl Transaction {
         self.touch_directory(directory, now)
     }
 
-    fn drop_entry(&mut self, directory: Inode, name: &[u8], now: Timestamp) -> Result<(), FsError> {
+    pub(super) fn drop_entry(&mut self, directory: Inode, name: &[u8], now: Timestamp) -> Result<(), FsError> {
         let nodes = self.nodes.clone();
         self.entries_mut(directory)?.remove(name, &nodes)?;
         self.touch_directory(directory, now)

@@ -13,7 +13,7 @@ use crate::store::Hold;
 
 /// A store of nodes in memory, that counts what is read.
 #[derive(Default)]
-struct MemoryNodes {
+pub(crate) struct MemoryNodes {
     nodes: Mutex<NodeBatch>,
     reads: std::sync::atomic::AtomicUsize,
 }
@@ -26,24 +26,24 @@ impl NodeSource for MemoryNodes {
 }
 
 impl MemoryNodes {
-    fn keep(&self, sealed: Sealed) -> StateId {
+    pub(crate) fn keep(&self, sealed: Sealed) -> StateId {
         self.nodes.lock().unwrap().merge(sealed.nodes);
         sealed.state
     }
 
-    fn reads(&self) -> usize {
+    pub(crate) fn reads(&self) -> usize {
         self.reads.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
-const QUOTA: Quota = Quota { bytes: 1 << 40, inodes: 1_000_000 };
+pub(crate) const QUOTA: Quota = Quota { bytes: 1 << 40, inodes: 1_000_000 };
 const NOW: Timestamp = Timestamp(7);
 
-fn empty(store: &Arc<MemoryNodes>) -> Transaction {
+pub(crate) fn empty(store: &Arc<MemoryNodes>) -> Transaction {
     Transaction::empty(Arc::clone(store) as Arc<dyn NodeSource>, Nodes::cache(), Vec::new(), QUOTA, Hold::of_nothing())
 }
 
-fn open(store: &Arc<MemoryNodes>, state: StateId) -> Transaction {
+pub(crate) fn open(store: &Arc<MemoryNodes>, state: StateId) -> Transaction {
     Transaction::open(Arc::clone(store) as Arc<dyn NodeSource>, Nodes::cache(), state, QUOTA, Hold::of_nothing())
         .unwrap()
 }
@@ -132,7 +132,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn walk(transaction: &mut Transaction, path: &[u8]) -> Result<Inode, FsError> {
+pub(crate) fn walk(transaction: &mut Transaction, path: &[u8]) -> Result<Inode, FsError> {
     let mut inode = Inode::ROOT;
     for name in path.split(|byte| *byte == b'/').skip(1) {
         inode = transaction.lookup(inode, name)?;
@@ -532,9 +532,9 @@ fn a_graft_brings_back_a_subtree() {
     transaction.remove_tree(Inode::ROOT, b"d", NOW).unwrap();
     transaction.create_file(Inode::ROOT, b"new", 0o644, NOW).unwrap();
     let mut restored = open(&store, store.keep(transaction.seal().unwrap()));
-    restored.graft(before, &[b"d", b"inner"], Timestamp(9)).unwrap();
-    restored.graft(before, &[b"new"], Timestamp(9)).unwrap();
-    assert!(matches!(restored.graft(before, &[b"x", b"y"], Timestamp(9)), Err(FsError::NotFound)));
+    let nowhere = restored.graft(before, &[vec![b"x", b"y"]], None, Timestamp(9));
+    assert!(matches!(nowhere.unwrap_err().error, FsError::NotFound));
+    restored.graft(before, &[vec![b"d", b"inner"], vec![b"new"]], None, Timestamp(9)).unwrap();
     let state = store.keep(restored.seal().unwrap());
     let mut restored = open(&store, state);
     assert!(matches!(restored.lookup(Inode::ROOT, b"new"), Err(FsError::NotFound)));
