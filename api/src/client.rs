@@ -23,8 +23,9 @@ pub use events::{Event, Events};
 pub use files::{Content, FileBody};
 
 use crate::http::types::{
-    Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateSandbox, Diff, Fork, Forked, Guest, Health, Moved,
-    Operation, OutputEvent, Page, PathEvent, Restore, Revert, Sandbox, Steps,
+    Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateSandbox, Diff, Fork, Forked, Guest, Health, Keep,
+    Moved, Operation, OutputEvent, Page, PathEvent, Restore, Retention, Revert, Sandbox, Steps, TrashItem, Undelete,
+    Undeleted,
 };
 use transport::{Ask, Transport, encode, idempotency_key};
 
@@ -366,6 +367,43 @@ impl Client {
     /// See [`ClientError`]; there is none.
     pub fn delete_checkpoint(&self, sandbox: &str, name: &str) -> Asked<()> {
         self.transport.send(&Ask::new(Method::DELETE, at(sandbox, &format!("/checkpoints/{}", encode(name))))).map(drop)
+    }
+
+    /// Returns what a sandbox keeps. `GET /v1/sandboxes/{sandbox}/retention`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn retention(&self, sandbox: &str) -> Asked<Retention> {
+        self.get(at(sandbox, "/retention"))
+    }
+
+    /// Sets what a sandbox keeps; `None` takes its rule away. `PUT` or `DELETE /v1/sandboxes/{sandbox}/retention`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn set_retention(&self, sandbox: &str, keep: Option<&Keep>) -> Asked<()> {
+        let target = at(sandbox, "/retention");
+        let Some(keep) = keep else { return self.transport.send(&Ask::new(Method::DELETE, target)).map(drop) };
+        let body = self.body(keep)?;
+        let mut ask = Ask::new(Method::PUT, target);
+        ask.body = Some((JSON, &body));
+        self.transport.send(&ask).map(drop)
+    }
+
+    /// Returns what is in the trash, the newest first. `GET /v1/trash`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn trash(&self) -> Asked<Vec<TrashItem>> {
+        self.get("/v1/trash".to_owned()).map(|page: Page<TrashItem>| page.items)
+    }
+
+    /// Takes something out of the trash. `POST /v1/trash/restore`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn undelete(&self, request: &Undelete) -> Asked<Undeleted> {
+        self.post("/v1/trash/restore".to_owned(), request)
     }
 
     fn get<T: DeserializeOwned>(&self, target: String) -> Asked<T> {

@@ -71,7 +71,8 @@ pub(crate) fn documented(
         .routes(routes!(states::export))
         .routes(routes!(upkeep::retention, upkeep::set_retention, upkeep::clear_retention))
         .routes(routes!(upkeep::trash))
-        .routes(routes!(upkeep::store));
+        .routes(routes!(upkeep::store))
+        .routes(routes!(upkeep::verify));
     service.merge(once(changes)).merge(rest)
 }
 

@@ -122,7 +122,7 @@ impl From<StoreError> for Error {
             StoreError::DamagedNode { .. } | StoreError::DamagedFile { .. } => (ErrorKind::Corrupt, "damaged"),
             StoreError::StaleHead { .. } => (ErrorKind::Conflict, "stale_head"),
             StoreError::NewerFormat { .. } => (ErrorKind::Unavailable, "newer_format"),
-            StoreError::Locked(_) => (ErrorKind::Unavailable, "store_in_use"),
+            StoreError::Locked { .. } => (ErrorKind::Unavailable, "store_in_use"),
             StoreError::TooLarge { .. } => (ErrorKind::Limit, "too_large"),
             StoreError::Stopped(_) => (ErrorKind::Unavailable, "store_stopped"),
             _ => (ErrorKind::Internal, "store"),

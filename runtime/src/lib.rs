@@ -25,6 +25,7 @@ mod host;
 mod limits;
 mod live;
 mod mounts;
+mod offline;
 mod operation;
 mod record;
 mod restore;
@@ -49,6 +50,7 @@ pub use history::HistoryCursor;
 pub use host::{Components, Host, HostStats, Settings};
 pub use limits::{Limit, LimitExceeded, ProcExit};
 pub use live::{Chunk, LiveCall, LiveStatus};
+pub use offline::{Look, Seen, Verification, repair};
 pub use record::{
     Call, CallRequest, CallStatus, CallSummary, CallUsage, Checkpoint, CreateRequest, FileInfo, ForkRequest, Moved,
     OperationInfo, PathEvent, PathHistory, RestoreTarget, RevertConflict, RevertTarget, SandboxInfo, Source,
@@ -56,8 +58,8 @@ pub use record::{
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
-    CallId, Change, ChangeKind, CollectStep, Collected, Diff, DiffSummary, Durability, EntryId, IdError,
-    ImportProgress, Kind, SandboxId, Side, StateId, StoreStats, Timestamp,
+    CallId, Change, ChangeKind, CollectStep, Collected, DamagedPlace, DamagedState, Diff, DiffSummary, Durability,
+    EntryId, IdError, ImportProgress, Kind, Repaired, SandboxId, Side, StateId, StoreStats, SurveyProgress, Timestamp,
 };
 pub use trash::TrashItem;
 pub use upkeep::{Keep, Upkeep, UpkeepSettings};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::{Host, World};
+use crate::offline::{Look, Verification};
 use crate::sandbox::{Sandbox, busy};
 
 /// The kind of a log entry that sets what its sandbox keeps.
@@ -121,6 +122,16 @@ impl Host {
     /// A round of upkeep runs, or the store is damaged.
     pub fn weigh(&self, progress: &mut dyn FnMut(CollectStep)) -> Result<Collected, Error> {
         self.collect(CollectOptions { only_weigh: true, ..CollectOptions::default() }, progress)
+    }
+
+    /// Verifies the store: every byte is read anew, then every log and state is walked. Nothing is collected meanwhile.
+    ///
+    /// # Errors
+    /// A round of upkeep runs, or the store can't be read.
+    pub fn verify(&self) -> Result<Verification, Error> {
+        let store = &self.world.store;
+        let _paused = store.pause_collecting()?;
+        Look::open(store.directory(), &mut |_| {})?.verify(&mut |_| {})
     }
 
     fn collect(&self, options: CollectOptions, progress: &mut dyn FnMut(CollectStep)) -> Result<Collected, Error> {

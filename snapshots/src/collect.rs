@@ -13,7 +13,7 @@ pub(crate) mod rewrite;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex};
 
 use self::barrier::{Phase, Verdict};
 use self::mark::Marker;
@@ -111,21 +111,18 @@ impl Store {
         control: &mut dyn FnMut(CollectStep) -> ControlFlow<()>,
     ) -> Result<Collected, StoreError> {
         let inner = &*self.inner;
-        let _turn = match inner.collecting.try_lock() {
-            Ok(turn) => turn,
-            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy("a collection is running")),
-        };
+        let _turn = self.pause_collecting()?;
+        let options = CollectOptions { only_weigh: options.only_weigh || inner.is_look, ..options };
         let _idle = BackToIdle(inner);
         let free = rustix::fs::statvfs(&inner.directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         let is_low = free.is_ok_and(|bytes| bytes < LOW_BYTES);
-        if is_low {
+        if is_low && !options.only_weigh {
             inner.journal.use_reserve();
         }
         let mut collection =
             Collection { inner, options, is_low, found: Collected::default(), tombstones: HashMap::new(), control };
         let outcome = collection.run();
-        if inner.reserve_bytes > 0 {
+        if inner.reserve_bytes > 0 && !inner.is_look {
             inner.journal.refill_reserve();
         }
         match outcome {
@@ -162,7 +159,9 @@ impl Collection<'_> {
         let verdict = self.mark(below)?;
         self.found.nodes = verdict.live.len() as u64;
         // What the verdict rests on (entries that give up and purge) must not be lost while what it takes is.
-        self.inner.journal.sync()?;
+        if !self.inner.is_look {
+            self.inner.journal.sync()?;
+        }
         let weighed = self.weigh(&verdict)?;
         if self.options.only_weigh {
             return Ok(());
@@ -179,6 +178,9 @@ impl Collection<'_> {
 
     /// Begins to mark; returns the first segment number that is not judged.
     fn begin(&mut self) -> Result<u32, StoreError> {
+        if self.inner.is_look {
+            return Ok(u32::MAX);
+        }
         // What is judged must be in the database, and stay there whatever happens.
         self.inner.journal.sync()?;
         let applied = Arc::new(Mutex::new(None));

@@ -69,8 +69,13 @@ pub enum StoreError {
     #[error("{0}")]
     Busy(&'static str),
     /// Another process has the store open.
-    #[error("{0} is in use by another process")]
-    Locked(PathBuf),
+    #[error("{path} is in use by {}", holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))]
+    Locked {
+        /// The lock's file.
+        path: PathBuf,
+        /// The other process, if its number can be read.
+        holder: Option<u32>,
+    },
     /// A value is larger than its format allows.
     #[error("{what} has {bytes} bytes, more than {limit}")]
     TooLarge {

@@ -15,10 +15,10 @@ mod tests;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
@@ -131,6 +131,8 @@ pub(crate) struct Inner {
     pub(crate) segment_bytes: u64,
     pub(crate) reserve_bytes: u64,
     /// Where writers and a collection meet.
+    /// The store was opened only to look at it: its index knows everything, and it can't change.
+    pub(crate) is_look: bool,
     pub(crate) barrier: Arc<Barrier>,
     /// Held by the one collection that may run.
     pub(crate) collecting: Mutex<()>,
@@ -374,6 +376,18 @@ impl Store {
         self.inner.journal.stopped()
     }
 
+    /// Keeps collections from running for as long as the answer lives.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while one runs.
+    pub fn pause_collecting(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        match self.inner.collecting.try_lock() {
+            Ok(turn) => Ok(turn),
+            Err(std::sync::TryLockError::Poisoned(turn)) => Ok(turn.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => Err(StoreError::Busy("a collection is running")),
+        }
+    }
+
     /// Says whether a state is in the store.
     #[must_use]
     pub fn contains_state(&self, state: StateId) -> bool {
@@ -428,6 +442,7 @@ impl Parts<'_> {
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
             holds: Arc::new(Holds::new(Arc::clone(&barrier))),
+            is_look: lock.is_none(),
             barrier,
             collecting: Mutex::default(),
             directories: Nodes::cache(),
@@ -503,8 +518,15 @@ pub(crate) fn take_lock(path: &Path) -> Result<File, StoreError> {
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = options.map_err(failed("open"))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
+        Ok(()) => {
+            // For the message that others get; that it can't be written is no reason not to go on.
+            drop(file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+            Err(StoreError::Locked { path: path.to_owned(), holder })
+        }
         Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Checkpoint {
     /// List the names.
     #[arg(long)]
     list: bool,
-    /// Take this name away; the state stays.
+    /// Take this name away; `sandglass trash restore` gives it back.
     #[arg(long, value_name = "NAME")]
     delete: Option<String>,
 }

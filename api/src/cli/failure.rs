@@ -194,6 +194,18 @@ impl From<ServeError> for Failure {
     }
 }
 
+impl From<sandglass_runtime::Error> for Failure {
+    fn from(error: sandglass_runtime::Error) -> Self {
+        let failure = Self::new(error.to_string());
+        let failure = match error.hint() {
+            Some(hint) => failure.hinted(hint),
+            None => failure,
+        };
+        let is_missing = error.kind() == sandglass_runtime::ErrorKind::NotFound;
+        if is_missing { failure.exiting(exit::NOT_FOUND) } else { failure }
+    }
+}
+
 impl From<io::Error> for Failure {
     /// Writing to standard output or standard error failed.
     fn from(error: io::Error) -> Self {

@@ -25,13 +25,16 @@ mod place;
 mod progress;
 mod reference;
 mod restore;
+mod retention;
 mod revert;
 mod rm;
 mod serve;
 mod show;
 mod size;
 mod state;
+mod store;
 mod terminal;
+mod trash;
 mod undo;
 
 use std::path::PathBuf;
@@ -129,7 +132,10 @@ enum Command {
     Checkpoint(checkpoint::Checkpoint),
     Files(files::Files),
     Rm(rm::Rm),
+    Trash(trash::Trash),
+    Retention(retention::Retention),
     Export(export::Export),
+    Store(store::Store),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
 }
@@ -172,6 +178,9 @@ impl Command {
             Self::Checkpoint(checkpoint) => checkpoint.run(console),
             Self::Files(files) => files.run(console),
             Self::Rm(rm) => rm.run(console),
+            Self::Trash(trash) => trash.run(console),
+            Self::Retention(retention) => retention.run(console),
+            Self::Store(store) => store.run(console),
             Self::Export(export) => export.run(console),
             Self::Openapi(openapi) => openapi.run(console),
             Self::Completions(completions) => completions.run(console),

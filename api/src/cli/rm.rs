@@ -7,7 +7,7 @@ use super::console::Console;
 use super::failure::{Failure, exit};
 use super::terminal;
 
-/// Delete sandboxes. This can't be undone.
+/// Delete sandboxes. They are in the trash for a while: `sandglass trash restore` takes them back.
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// Their names or ids.
@@ -32,7 +32,7 @@ impl Rm {
             }
             client.delete_sandbox(&sandbox.id)?;
             if !console.json {
-                console.print(&format!("{shown} deleted"))?;
+                console.print(&format!("{shown} deleted; `sandglass trash restore {shown}` takes it back"))?;
             }
             deleted.push(sandbox.name);
         }

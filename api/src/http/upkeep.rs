@@ -125,6 +125,53 @@ pub(crate) async fn upkeep(State(service): State<Service>) -> Result<Answer<type
     Ok(Answer(wire_upkeep(&done)))
 }
 
+/// Verify the store.
+///
+/// Reads and hashes every byte of it anew, then walks every log and every state: it takes as long as reading it takes. Calls
+/// go on beside it. A copy of the data directory is verified with `sandglass store verify`.
+#[utoipa::path(post, path = "/v1/store/verify", tag = "store", responses((status = 200, body = types::Verification)))]
+pub(crate) async fn verify(State(service): State<Service>) -> Result<Answer<types::Verification>, Failure> {
+    let found = service.look(runtime::Host::verify).await?;
+    Ok(Answer(wire_verification(&found)))
+}
+
+pub(crate) fn wire_verification(found: &runtime::Verification) -> types::Verification {
+    const TOLD_MAX: usize = 1_000;
+    let runtime::Verification { survey, verified } = found;
+    let places = survey.damaged.iter().take(TOLD_MAX).map(|place| types::DamagedPlace {
+        path: place.path.display().to_string(),
+        offset: place.offset,
+        reason: place.reason.clone(),
+        node: place.node.map(|node| node.to_string()),
+    });
+    let states = verified.damaged_states.iter().map(|damaged| types::DamagedState {
+        state: damaged.state.to_string(),
+        sandbox: damaged.sandbox.to_string(),
+        seqs: damaged.seqs.clone(),
+        problems: damaged
+            .problems
+            .iter()
+            .map(|problem| types::StateProblem {
+                path: String::from_utf8_lossy(&problem.path).into_owned(),
+                reason: problem.reason.clone(),
+            })
+            .collect(),
+    });
+    types::Verification {
+        whole: found.is_whole(),
+        segments: survey.segments,
+        bytes: survey.bytes,
+        nodes: survey.nodes,
+        entries: verified.entries,
+        states: verified.states,
+        states_whole: verified.states_whole,
+        torn_bytes: survey.torn_bytes,
+        damaged_places: places.collect(),
+        damaged_states: states.collect(),
+        damaged_logs: verified.damaged_logs.clone(),
+    }
+}
+
 const fn wire_keep(keep: runtime::Keep) -> types::Keep {
     types::Keep { operations: keep.operations, age_seconds: keep.age_seconds, bytes: keep.bytes }
 }

@@ -214,7 +214,7 @@ fn a_store_is_open_once() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let second = Store::open(directory.path(), StoreOptions::default());
-    assert!(matches!(second, Err(StoreError::Locked(_))), "{second:?}");
+    assert!(matches!(second, Err(StoreError::Locked { .. })), "{second:?}");
     drop(store);
     open(directory.path());
 }
