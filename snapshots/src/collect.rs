@@ -179,6 +179,7 @@ impl Collection<'_> {
     /// Begins to mark; returns the first segment number that is not judged.
     fn begin(&mut self) -> Result<u32, StoreError> {
         if self.inner.is_look {
+            *self.inner.barrier.change() = Phase::Marking(Mutex::default());
             return Ok(u32::MAX);
         }
         // What is judged must be in the database, and stay there whatever happens.

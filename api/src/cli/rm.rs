@@ -32,7 +32,8 @@ impl Rm {
             }
             client.delete_sandbox(&sandbox.id)?;
             if !console.json {
-                console.print(&format!("{shown} deleted; `sandglass trash restore {shown}` takes it back"))?;
+                console.print(&format!("{shown} deleted"))?;
+                console.note(&format!("`sandglass trash restore {shown}` takes it back"));
             }
             deleted.push(sandbox.name);
         }
