@@ -106,7 +106,7 @@ fn what_is_no_longer_kept_is_given_back_to_the_disk() {
     assert_eq!(server.get("/v1/sandboxes/busy/files/workspace/large.bin").ok_bytes(200), noise(39, 400_000));
     server.post("/v1/sandboxes/busy/undo", &json!({})).ok(200);
     assert_eq!(server.get("/v1/sandboxes/busy/files/workspace/large.bin").ok_bytes(200), noise(69, 400_000));
-    server.post("/v1/sandboxes/busy/undo", &json!({ "steps": 9 })).problem(409, "expired");
+    server.post("/v1/sandboxes/busy/undo", &json!({ "steps": 60 })).problem(409, "expired");
     let old = after.iter().find(|one| one["seq"] == json!(5)).unwrap();
     server.post("/v1/sandboxes/busy/restore", &json!({ "state": old["after"] })).problem(404, "unknown_state");
     server.post("/v1/trash/restore", &json!({ "sandbox": "gone" })).problem(404, "not_in_trash");

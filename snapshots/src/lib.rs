@@ -11,7 +11,6 @@
 
 #![deny(missing_docs)]
 
-mod check;
 mod closure;
 mod codec;
 mod collect;
@@ -35,7 +34,6 @@ mod transaction;
 mod tree;
 mod verify;
 
-pub use check::Problem;
 pub use collect::{CollectOptions, CollectStep, Collected};
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
@@ -52,4 +50,4 @@ pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
 pub use survey::{DamagedPlace, Survey, SurveyProgress};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Transaction};
-pub use verify::{DamagedState, Verified};
+pub use verify::{DamagedState, Problem, Verified};

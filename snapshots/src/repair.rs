@@ -70,7 +70,7 @@ pub fn repair(directory: &Path, options: &StoreOptions, sources: &[&dyn NodeSour
 
 fn repair_segments(disk: &dyn Disk, quarantine: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
     let Found { segments, lost, .. } = survey::find(disk)?;
-    let newest = segments.last().map(|segment| segment.last_number());
+    let newest = segments.last().map(OpenedSegment::last_number);
     let after = |number: u32| segments.iter().find(|segment| segment.id().number > number);
     let before = |number: u32| segments.iter().rev().find(|segment| segment.last_number() < number);
     for (id, _) in &lost {
@@ -84,7 +84,7 @@ fn repair_segments(disk: &dyn Disk, quarantine: &Path, repaired: &mut Repaired) 
         };
         let last_number = next.id().number - 1;
         if lost.iter().any(|(other, _)| {
-            other.number < id.number && before(id.number).map(|one| one.last_number()) < Some(other.number)
+            other.number < id.number && before(id.number).map(OpenedSegment::last_number) < Some(other.number)
         }) {
             // The first of several lost in a row stands for all of them.
             aside(disk, *id, quarantine, repaired)?;

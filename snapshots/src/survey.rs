@@ -232,7 +232,7 @@ pub(crate) fn index_what_is_whole(
     };
     let names = disk.list().map_err(|source| io_error(disk, "list", "", source))?;
     survey.leftovers += names.iter().filter(|name| [FILLING, PLAIN, REWRITING].contains(&name.as_str())).count() as u64;
-    let newest = found.segments.iter().map(|segment| segment.last_number()).max();
+    let newest = found.segments.iter().map(OpenedSegment::last_number).max();
     let mut before: Option<(u64, [u8; 32])> = found.lost.is_empty().then_some((0, [0; 32]));
     let mut batch: Vec<Written> = Vec::new();
     let (mut waiting, mut read) = (0, 0);

@@ -1,8 +1,12 @@
 //! Verifying a store: every byte of it was read by a survey; here the logs and the states are held against each other.
 
-use std::collections::HashMap;
+mod whole;
 
-use crate::check::{CheckSource, Memory, Problem, check_state};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+
+pub use self::whole::Problem;
+use self::whole::{Memory, WholeSource, problems_of};
 use crate::closure::roots_of;
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId, StateId};
@@ -51,7 +55,7 @@ impl Verified {
     }
 }
 
-impl CheckSource for Inner {
+impl WholeSource for Inner {
     fn blob_length(&self, id: &NodeId) -> Result<u64, StoreError> {
         let location = self.index.locate(id)?.ok_or(StoreError::MissingNode(*id))?;
         Ok(u64::from(location.length).saturating_sub(1))
@@ -104,13 +108,17 @@ impl Store {
                         }
                     }
                     for state in roots.states {
-                        if !known.contains_key(&state) {
-                            let problems = check_state(&*self.inner, state, &mut memory)?;
-                            known.insert(state, verified.walked(state, sandbox, problems));
-                            progress(verified.states);
-                        }
-                        if let Some(Some(place)) = known.get(&state) {
-                            verified.leads_to(*place, sandbox, entry.seq);
+                        let place = match known.entry(state) {
+                            Place::Occupied(known) => *known.get(),
+                            Place::Vacant(place) => {
+                                let problems = problems_of(&*self.inner, state, &mut memory)?;
+                                let found = *place.insert(verified.walked(state, sandbox, problems));
+                                progress(verified.states);
+                                found
+                            }
+                        };
+                        if let Some(place) = place {
+                            verified.leads_to(place, sandbox, entry.seq);
                         }
                     }
                 }

@@ -14,7 +14,7 @@ const GATHER: Duration = Duration::from_millis(10);
 /// How many nodes go into one batch.
 const BATCH_NODES: usize = 20_000;
 /// How long to wait before trying a failed batch again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = if cfg!(test) { Duration::from_millis(10) } else { Duration::from_secs(1) };
 
 enum Work {
     Batch(Vec<Arc<Written>>),

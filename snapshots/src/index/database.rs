@@ -85,7 +85,7 @@ impl Database {
         if version != INDEX_VERSION {
             return Ok(None);
         }
-        let database = Self { connection, logged_nodes: 0 };
+        let mut database = Self { connection, logged_nodes: 0 };
         database.configure("NORMAL")?;
         database.applied()?;
         database.tips()?;
@@ -99,7 +99,7 @@ impl Database {
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         made.map_err(|source| StoreError::Io { action: "create", path: path.to_owned(), source })?;
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let database = Self { connection, logged_nodes: 0 };
+        let mut database = Self { connection, logged_nodes: 0 };
         // Losing an index that is being made costs making it again.
         database.configure("OFF")?;
         let begun = database.connection.unchecked_transaction()?;
@@ -110,13 +110,15 @@ impl Database {
         Ok(database)
     }
 
-    fn configure(&self, synchronous: &str) -> rusqlite::Result<()> {
+    fn configure(&mut self, synchronous: &str) -> rusqlite::Result<()> {
         self.connection.pragma_update(None, "synchronous", synchronous)?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         self.connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
         self.connection.pragma_update(None, "cache_size", -16_384)?;
         self.connection.pragma_update(None, "temp_store", "MEMORY")?;
         self.connection.set_prepared_statement_cache_capacity(32);
+        #[cfg(test)]
+        faults::install(&mut self.connection);
         Ok(())
     }
 
@@ -459,5 +461,41 @@ pub(crate) fn mark_damaged(path: &Path) {
 pub(crate) fn mark_if_damaged(path: &Path, error: &rusqlite::Error) {
     if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
         mark_damaged(path);
+    }
+}
+
+/// Commits of a database that fail on purpose.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::collections::HashMap;
+    use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
+
+    use rusqlite::Connection;
+
+    use crate::journal::lock;
+
+    /// How many commits each database did, and which of them fails.
+    static COMMITS: Mutex<Option<HashMap<PathBuf, (u64, u64)>>> = Mutex::new(None);
+
+    /// Lets only the `commit`-th commit from now of a database fail.
+    pub(crate) fn fail_at(path: &Path, commit: u64) {
+        lock(&COMMITS).get_or_insert_default().insert(path.to_owned(), (0, commit));
+    }
+
+    /// Returns how many commits a database did since [`fail_at`].
+    pub(crate) fn commits(path: &Path) -> u64 {
+        lock(&COMMITS).as_ref().and_then(|all| all.get(path)).map_or(0, |(done, _)| *done)
+    }
+
+    pub(super) fn install(connection: &mut Connection) {
+        let Some(path) = connection.path().map(PathBuf::from) else { return };
+        let hook = move || {
+            let mut all = lock(&COMMITS);
+            let Some((done, fails)) = all.as_mut().and_then(|all| all.get_mut(&path)) else { return false };
+            *done += 1;
+            *done == *fails
+        };
+        connection.commit_hook(Some(hook)).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 //! it mixed, with collections, against a naive model (`machine`).
 
 mod crash;
+mod faults;
 mod living;
 mod machine;
 mod rot;

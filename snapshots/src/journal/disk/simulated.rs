@@ -27,6 +27,19 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     operations: u64,
     breaks_at: Option<u64>,
+    /// Only this operation fails, in this way.
+    fails_at: Option<(u64, Fault)>,
+}
+
+/// How one operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The disk answers with an error, and nothing was done.
+    Error,
+    /// It is full; of a write, half was done.
+    Full,
+    /// Half of a write was done, and it answers with an error.
+    Half,
 }
 
 /// The disk; clones share it.
@@ -49,7 +62,22 @@ impl State {
     }
 
     fn change(&mut self) -> io::Result<()> {
-        if self.works() { Ok(()) } else { Err(io::Error::other("the simulated disk is broken")) }
+        self.attempt().map_err(|(error, _)| error)
+    }
+
+    /// As [`Self::change`]; a failure says whether half of a write is done nevertheless.
+    fn attempt(&mut self) -> Result<(), (io::Error, bool)> {
+        if !self.works() {
+            return Err((io::Error::other("the simulated disk is broken"), true));
+        }
+        match self.fails_at {
+            Some((at, fault)) if at == self.operations => Err(match fault {
+                Fault::Error => (io::Error::other("the simulated disk failed once"), false),
+                Fault::Full => (io::ErrorKind::StorageFull.into(), true),
+                Fault::Half => (io::Error::other("the simulated disk failed once"), true),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -66,6 +94,17 @@ impl SimulatedDisk {
     pub(crate) fn break_at(&self, operation: u64) {
         let mut state = lock(&self.state);
         state.breaks_at = Some(state.operations + operation);
+    }
+
+    /// Lets only the `operation`-th change from now fail.
+    pub(crate) fn fail_at(&self, operation: u64, fault: Fault) {
+        let mut state = lock(&self.state);
+        state.fails_at = Some((state.operations + operation, fault));
+    }
+
+    /// Returns how many changes were asked for.
+    pub(crate) fn operations(&self) -> u64 {
+        lock(&self.state).operations
     }
 
     /// Returns what a machine finds that lost power now: each unsynced sector is there or not, as `survives` says.
@@ -168,13 +207,17 @@ impl SegmentFile for SimulatedFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = lock(&self.state);
-        let works = state.works();
-        // A write that fails has done half of its work.
-        let bytes = if works { bytes } else { &bytes[..bytes.len() / 2] };
+        let outcome = state.attempt();
+        // A write that fails may have done half of its work.
+        let bytes = match &outcome {
+            Ok(()) => bytes,
+            Err((_, true)) => &bytes[..bytes.len() / 2],
+            Err((_, false)) => &[],
+        };
         let file = &mut state.files[self.file];
         put(&mut file.now, offset as usize, bytes);
         file.unsynced.push((offset as usize, bytes.to_vec()));
-        if works { Ok(()) } else { Err(io::Error::other("the simulated disk is broken")) }
+        outcome.map_err(|(error, _)| error)
     }
 
     fn sync_data(&self) -> io::Result<()> {

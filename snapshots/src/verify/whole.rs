@@ -1,4 +1,4 @@
-//! Checking a state: every node below it is there and is what its kind should be, and the whole holds together.
+//! Whether a state of this store is whole: every node below it is there and is what its kind should be, and it adds up.
 //!
 //! What was found whole is remembered, so that checking a thousand states of one sandbox costs little more than checking
 //! one. What is not whole is told with its path, each time it is met.
@@ -30,7 +30,7 @@ pub struct Problem {
 }
 
 /// Whoever can be checked: it gives nodes, and can tell of blobs without reading them.
-pub(crate) trait CheckSource: NodeSource {
+pub(crate) trait WholeSource: NodeSource {
     /// Returns how many bytes a blob holds.
     fn blob_length(&self, id: &NodeId) -> Result<u64, StoreError> {
         let bytes = self.node(id)?;
@@ -74,12 +74,12 @@ pub(crate) struct Memory {
 ///
 /// # Errors
 /// What reading met beyond missing and damaged nodes.
-pub(crate) fn check_state(
-    source: &dyn CheckSource,
+pub(crate) fn problems_of(
+    source: &dyn WholeSource,
     state: StateId,
     memory: &mut Memory,
 ) -> Result<Vec<Problem>, StoreError> {
-    let mut check = Check { source, memory, problems: Vec::new() };
+    let mut check = Walk { source, memory, problems: Vec::new() };
     let Some(loaded) = check.survives(b"", State::load(source, state))? else { return Ok(check.problems) };
     let mut whole = Summary { inodes: 1, inode_max: crate::id::Inode::ROOT.0, ..Summary::default() };
     if let Some(root) = loaded.root {
@@ -120,8 +120,8 @@ pub(crate) fn check_state(
     Ok(check.problems)
 }
 
-struct Check<'a> {
-    source: &'a dyn CheckSource,
+struct Walk<'a> {
+    source: &'a dyn WholeSource,
     memory: &'a mut Memory,
     problems: Vec<Problem>,
 }
@@ -136,7 +136,7 @@ struct Frame {
     problems: usize,
 }
 
-impl Check<'_> {
+impl Walk<'_> {
     fn tell(&mut self, path: &[u8], reason: &str) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(Problem { path: path.to_owned(), reason: reason.to_owned() });
