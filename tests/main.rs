@@ -10,6 +10,7 @@ mod examples;
 mod http;
 mod kill;
 mod limits;
+mod migration;
 mod revert;
 mod support;
 mod undo;
