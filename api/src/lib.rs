@@ -10,6 +10,7 @@
 
 #![deny(missing_docs)]
 
+mod access;
 pub mod auth;
 pub mod cli;
 pub mod client;

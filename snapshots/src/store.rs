@@ -324,6 +324,15 @@ impl Store {
         self.inner.index.call_seq(sandbox, call)
     }
 
+    /// Says whether a state occurs in a sandbox's log: every state before an operation is the one after another, or none.
+    ///
+    /// # Errors
+    /// As [`Self::entries`].
+    pub fn has_state(&self, sandbox: SandboxId, state: StateId) -> Result<bool, StoreError> {
+        self.log_exists(sandbox)?;
+        self.inner.index.has_state(sandbox, state)
+    }
+
     /// Returns why nothing is written any more, once a write or a sync has failed.
     #[must_use]
     pub fn stopped(&self) -> Option<String> {

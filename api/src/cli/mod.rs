@@ -30,6 +30,7 @@ mod show;
 mod size;
 mod state;
 mod terminal;
+mod tokens;
 mod undo;
 
 use std::path::PathBuf;
@@ -125,6 +126,7 @@ enum Command {
     Files(files::Files),
     Rm(rm::Rm),
     Export(export::Export),
+    Tokens(tokens::Tokens),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
 }
@@ -165,6 +167,7 @@ impl Command {
             Self::Files(files) => files.run(console),
             Self::Rm(rm) => rm.run(console),
             Self::Export(export) => export.run(console),
+            Self::Tokens(tokens) => tokens.run(console),
             Self::Openapi(openapi) => openapi.run(console),
             Self::Completions(completions) => completions.run(console),
         }

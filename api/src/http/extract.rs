@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Failure, Kind};
+use crate::access::Pin;
 
 /// Largest JSON body: code, arguments and standard input of a call. Files go through `files`, not through JSON.
 pub(crate) const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -72,14 +73,34 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBytes<T> {
 /// The parameters in the path.
 pub(crate) struct Path<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Pinned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let axum::extract::Path(value) = axum::extract::Path::from_request_parts(parts, state)
+        let axum::extract::Path(mut value) = axum::extract::Path::<T>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| Failure::malformed("invalid_path", rejection.body_text()))?;
+        if let Some(Pin(sandbox)) = parts.extensions.get() {
+            value.pin(sandbox.to_string());
+        }
         Ok(Self(value))
+    }
+}
+
+/// Parameters of a path whose first is a sandbox where one is pinned (`access.rs`).
+pub(crate) trait Pinned {
+    fn pin(&mut self, sandbox: String);
+}
+
+impl Pinned for String {
+    fn pin(&mut self, sandbox: String) {
+        *self = sandbox;
+    }
+}
+
+impl Pinned for (String, String) {
+    fn pin(&mut self, sandbox: String) {
+        self.0 = sandbox;
     }
 }
 

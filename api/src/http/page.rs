@@ -35,6 +35,7 @@ pub(crate) enum List {
     Operations = 3,
     Files = 4,
     Checkpoints = 5,
+    Tokens = 6,
 }
 
 impl PageQuery {

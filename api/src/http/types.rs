@@ -4,6 +4,7 @@
 //! they do not know; answers may grow new ones. Ids are texts, times are RFC 3339 in UTC, sizes are bytes.
 
 mod call;
+mod token;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
+pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
 pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind};
 
 /// The policy document's schema is made by its own crate and put into the components by `openapi.rs`.
