@@ -80,6 +80,16 @@ impl Token {
     pub(crate) fn is_expired(&self) -> bool {
         self.row.expires_ms.is_some_and(|expires| expires <= now_ms())
     }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.revoked_ms().is_some() {
+            return Err(invalid("revoked_token", "this token was revoked"));
+        }
+        if self.is_expired() {
+            return Err(invalid("expired_token", "this token has expired"));
+        }
+        Ok(())
+    }
 }
 
 /// The principal of the request, as the layer `middleware::authenticate` found it.
@@ -109,9 +119,9 @@ impl Caller {
         self.token.is_some()
     }
 
-    /// Whether the token still opens anything.
-    pub(crate) fn is_valid(&self) -> bool {
-        self.token.as_ref().is_none_or(|token| token.revoked_ms().is_none() && !token.is_expired())
+    /// Refuses a token that has ended; asked again wherever a request lasts.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.token.as_ref().map_or(Ok(()), |token| token.check())
     }
 }
 
@@ -181,6 +191,13 @@ impl Tokens {
         }
     }
 
+    /// Forgets the tokens that have ended.
+    pub(crate) fn forget_ended(&self) {
+        let mut made = self.0.made.write().unwrap_or_else(PoisonError::into_inner);
+        made.by_hash.retain(|_, token| token.check().is_ok());
+        made.by_id.retain(|_, token| token.check().is_ok());
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Token>> {
         self.0.made.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).map(Arc::clone)
     }
@@ -213,12 +230,7 @@ impl Tokens {
         let token = made.by_hash.get(given.as_bytes()).map(Arc::clone);
         drop(made);
         let Some(token) = token else { return Err(invalid("wrong_token", "nobody has this token")) };
-        if token.revoked_ms().is_some() {
-            return Err(invalid("revoked_token", "this token was revoked"));
-        }
-        if token.is_expired() {
-            return Err(invalid("expired_token", "this token has expired"));
-        }
+        token.check()?;
         let now = now_ms();
         token.last_used_ms.store(now - now.rem_euclid(LAST_USED_STEP_MS), Ordering::Relaxed);
         Ok(Caller { principal: Arc::clone(&token.principal), token: Some(token) })
@@ -289,6 +301,10 @@ mod tests {
         assert_eq!(tried(&tokens, "Bearer sg_one"), Err("revoked_token"));
         assert_eq!(tokens.list(None, 10).len(), 2);
         assert_eq!(tokens.list(Some("tok_1"), 10).len(), 1);
+        tokens.forget_ended();
+        assert_eq!(tokens.count(), 0);
+        assert_eq!(tried(&tokens, "Bearer sg_one"), Err("wrong_token"));
+        assert_eq!(tried(&tokens, "Bearer sg_admin"), Ok("admin".to_owned()));
     }
 
     #[test]

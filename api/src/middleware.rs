@@ -154,7 +154,12 @@ async fn authenticate(State(service): State<Service>, request: Request, next: Ne
     let (mut parts, body) = request.into_parts();
     admit(&service, &caller, &mut parts).await?;
     parts.extensions.insert(caller.clone());
+    let only_looks = parts.method.is_safe();
     let response = next.run(Request::from_parts(parts, body)).await;
+    if only_looks {
+        // It may have waited for an hour. What was done is answered all the same: it has happened.
+        caller.check()?;
+    }
     let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     Ok(if is_stream && caller.can_end() { while_valid(caller, response) } else { response })
 }
@@ -162,7 +167,7 @@ async fn authenticate(State(service): State<Service>, request: Request, next: Ne
 /// Cuts a stream off once its token has ended: before the next event, which may be a heartbeat.
 fn while_valid(caller: Caller, response: Response) -> Response {
     let (parts, body) = response.into_parts();
-    let pieces = body.into_data_stream().take_while(move |_| ready(caller.is_valid()));
+    let pieces = body.into_data_stream().take_while(move |_| ready(caller.check().is_ok()));
     Response::from_parts(parts, Body::from_stream(pieces))
 }
 

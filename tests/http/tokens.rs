@@ -211,9 +211,9 @@ fn answers_are_repeated_to_who_got_them_and_nobody_else() {
         let answer = request.header("idempotency-key", "the same").json(&json!({})).send();
         (answer.headers.contains_key("idempotency-replayed"), answer.ok(200)["operation"]["seq"].as_u64().unwrap())
     };
-    let first = [server.token(), &one.secret, &two.secret].map(|token| undo(token));
+    let first = [server.token(), &one.secret, &two.secret].map(&undo);
     assert!(first.iter().all(|(replayed, _)| !replayed), "{first:?}");
-    let again = [server.token(), &one.secret, &two.secret].map(|token| undo(token));
+    let again = [server.token(), &one.secret, &two.secret].map(undo);
     assert_eq!(again, first.map(|(_, seq)| (true, seq)));
 }
 
@@ -279,6 +279,24 @@ fn a_revoked_token_hears_nothing_more() {
     server.put_file("token-stream", "/workspace/later", b"x");
     listener.join().unwrap();
     assert_eq!(heard.try_iter().count(), 0);
+}
+
+#[test]
+fn who_waits_with_a_token_that_ends_is_told_nothing() {
+    let server = Server::shared();
+    server.create("token-waits");
+    let agent = Agent::of(server, "token-waits");
+    let call = server.start_call("token-waits", "print('ready', flush=True)\nwhile True: pass");
+    let call = call["id"].as_str().unwrap();
+    server.wait_for_output("token-waits", call, "ready");
+    let path = format!("/v1/sandboxes/token-waits/calls/{call}");
+    let waiting = server.request_as(&agent.secret, "GET", &path).header("prefer", "wait=60");
+    let waiting = std::thread::spawn(move || waiting.send());
+    // It need not wait already: either way it is refused.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(server.delete(&format!("/v1/tokens/{}", agent.id)).status, 204);
+    assert_eq!(server.delete(&path).status, 202);
+    waiting.join().unwrap().problem(401, "revoked_token");
 }
 
 #[test]

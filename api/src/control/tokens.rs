@@ -51,6 +51,11 @@ impl Control {
             .map(drop)
     }
 
+    /// Removes the tokens that have ended.
+    pub(crate) fn forget_ended_tokens(&self) -> rusqlite::Result<()> {
+        remove_ended(&self.lock().connection, 0)
+    }
+
     /// Ends a token, and returns when it ended: the first time, if that was before. Nothing when there is no such token.
     pub(crate) fn revoke_token(&self, id: &str) -> rusqlite::Result<Option<i64>> {
         let database = self.lock();
@@ -59,6 +64,11 @@ impl Control {
         )?;
         statement.query_row(params![id, now_ms()], |row| row.get(0)).optional()
     }
+}
+
+/// Removes tokens that ended at least so long ago.
+fn remove_ended(connection: &Connection, ago_ms: i64) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM tokens WHERE revoked_ms <= ?1 OR expires_ms <= ?1", [now_ms() - ago_ms]).map(drop)
 }
 
 /// Reads a row; one that this program does not understand opens nothing, rather than too much.
@@ -79,12 +89,7 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Option<Row>> {
 
 /// Removes what ended long ago.
 pub(super) fn clean(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .execute(
-            "DELETE FROM tokens WHERE coalesce(revoked_ms, expires_ms) <= ?1 OR expires_ms <= ?1",
-            [now_ms() - ENDED_KEPT_FOR_MS],
-        )
-        .map(drop)
+    remove_ended(connection, ENDED_KEPT_FOR_MS)
 }
 
 #[cfg(test)]

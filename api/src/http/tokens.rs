@@ -12,14 +12,15 @@ use super::idempotency::IDEMPOTENCY_KEY;
 use super::page::{List, PageQuery, page};
 use super::problem::{Failure, Kind};
 use super::{Service, types, view};
-use crate::auth::{self, ADMIN, Caller, Scope};
-use crate::control::{now_ms, tokens::Row};
+use crate::auth::{self, ADMIN, Caller, Scope, Tokens};
+use crate::control::tokens::Row;
+use crate::control::{Control, now_ms};
 
 const NAME_BYTES_MAX: usize = 63;
 const SCOPES_MAX: usize = 16;
 const SECONDS_MAX: u64 = 315_360_000;
-/// Most tokens that are kept, ended ones too: all of them are in memory.
-const TOKENS_MAX: usize = 10_000;
+/// Most tokens that are kept: all of them are in memory. Those that have ended go first.
+const TOKENS_MAX: usize = 100_000;
 
 /// Make a token.
 ///
@@ -39,8 +40,11 @@ pub(crate) async fn create(
     }
     let (name, scopes, lasts_ms) = checked(&body)?;
     if service.tokens.count() >= TOKENS_MAX {
+        service.change_tokens(|control, tokens| control.forget_ended_tokens().map(|()| tokens.forget_ended())).await?;
+    }
+    if service.tokens.count() >= TOKENS_MAX {
         return Err(Failure::new(Kind::Conflict, "too_many_tokens", format!("there are {TOKENS_MAX} tokens"))
-            .hinted("revoked and expired ones go 30 days later, when the service starts"));
+            .hinted("revoke those that nobody uses, and let new ones expire"));
     }
     let sandbox = match body.sandbox {
         None => None,
@@ -58,20 +62,17 @@ pub(crate) async fn create(
         expires_ms: lasts_ms.map(|lasts| now.saturating_add(lasts)),
         revoked_ms: None,
     };
-    let (control, kept) = (service.control.clone(), row.clone());
-    let done = tokio::task::spawn_blocking(move || control.add_token(&kept)).await;
-    done.map_err(Failure::internal)?.map_err(Failure::internal)?;
-    let scopes = Scope::join(&row.scopes);
-    let bound = row.sandbox.map(|sandbox| sandbox.to_string());
+    let made = service.change_tokens(move |control, tokens| control.add_token(&row).map(|()| tokens.add(row))).await?;
+    let token = shown(&made);
+    let scopes = Scope::join(&token.scopes);
     tracing::info!(
-        token.id = row.id,
-        token.name = row.name,
+        token.id = token.id,
+        token.name = token.name,
         scopes,
-        sandbox.id = bound,
+        sandbox.id = token.sandbox,
         actor = caller.name(),
         "token made"
     );
-    let token = shown(&service.tokens.add(row));
     let location = HeaderValue::try_from(format!("/v1/tokens/{}", token.id)).map_err(Failure::internal)?;
     let body = types::CreatedToken { token, secret: types::Secret(secret) };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Answer(body)).into_response())
@@ -151,15 +152,34 @@ pub(crate) async fn revoke(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    let (control, named) = (service.control.clone(), id.clone());
-    let done = tokio::task::spawn_blocking(move || control.revoke_token(&named)).await;
-    let Some(time) = done.map_err(Failure::internal)?.map_err(Failure::internal)? else {
+    let named = id.clone();
+    let ended = service
+        .change_tokens(move |control, tokens| {
+            let ended = control.revoke_token(&named)?;
+            if let Some(time) = ended {
+                tokens.end(&named, time);
+            }
+            Ok(ended)
+        })
+        .await?;
+    if ended.is_none() {
         return Err(Failure::new(Kind::NotFound, "unknown_token", "there is no token of this id")
             .hinted("list the tokens to see their ids; a secret is no id"));
-    };
-    service.tokens.end(&id, time);
+    }
     tracing::info!(token.id = id, actor = caller.name(), "token revoked");
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl Service {
+    /// Changes tokens on disk and then in memory. In one piece of work, which goes on when the client goes away.
+    async fn change_tokens<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Control, &Tokens) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let service = self.clone();
+        let done = self.gate.change(move || work(&service.control, &service.tokens)).await?;
+        done.map_err(Failure::internal)
+    }
 }
 
 fn shown(token: &auth::Token) -> types::Token {
