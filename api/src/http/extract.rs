@@ -247,6 +247,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pinned_sandbox_stands_in_place_of_its_name() {
+        use axum::Router;
+        use axum::routing::get;
+        use sandglass_runtime::SandboxId;
+        use tower::ServiceExt as _;
+        let routes = Router::new().route("/{sandbox}", get(|Path(sandbox): Path<String>| async { sandbox })).route(
+            "/{sandbox}/{*path}",
+            get(|Path((sandbox, path)): Path<(String, String)>| async move { format!("{sandbox} {path}") }),
+        );
+        let id = SandboxId::new(1, [7; 10]);
+        for (pin, path, expected) in [
+            (None, "/name", "name".to_owned()),
+            (Some(Pin(id)), "/name", id.to_string()),
+            (Some(Pin(id)), "/name/a/b", format!("{id} a/b")),
+        ] {
+            let mut request = Request::get(path).body(Body::empty()).unwrap();
+            pin.map(|pin| request.extensions_mut().insert(pin));
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(read(answer.into_body(), 1000).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
     async fn bodies_are_bounded() {
         assert_eq!(read(Body::from("12345"), 5).await.unwrap(), "12345");
         assert_eq!(status_of(read(Body::from("123456"), 5).await).0, 413);
