@@ -36,7 +36,7 @@ fn the_reference_is_what_the_program_says() {
 fn help_needs_nothing_and_nonsense_is_usage() {
     let user = User::alone();
     let help = user.run(["--help"]).ok();
-    let commands = "demo serve guests doctor create ls show call log diff undo redo restore revert history blame fork checkpoint files rm export openapi completions";
+    let commands = "demo serve guests doctor create ls show call log diff undo redo restore revert history blame fork checkpoint files rm trash retention export store tokens openapi completions";
     for command in commands.split(' ') {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in {help}");
         let own = user.run([command, "--help"]).ok();
@@ -362,4 +362,43 @@ fn the_doctor_tries_the_whole_way() {
     let report = ran.stdout;
     assert_eq!(ran.code, 1, "{report}");
     assert!(report.contains("fail  token") && report.contains("chmod 600"), "{report}");
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked() {
+    let server = Server::shared();
+    let user = User::of(server);
+    user.run(words("create cli-tokens")).ok();
+    user.run(words("create cli-tokens-other")).ok();
+    let made = user.run(words("tokens create helper --sandbox cli-tokens --expires-in 2h"));
+    assert!(made.stderr.contains("shown this once") && made.stderr.contains("cli-tokens only"), "{made:?}");
+    let secret = made.ok().trim().to_owned();
+    assert!(secret.starts_with("sg_") && secret.len() == 46, "standard output is the secret alone");
+    let helper = User::with_token(server, &secret);
+    let listed = helper.run(words("ls")).ok();
+    assert!(listed.contains("cli-tokens ") && !listed.contains("cli-tokens-other"), "{listed}");
+    helper.run_with(words("files cli-tokens put a.txt"), b"x").ok();
+    helper.run(words("undo cli-tokens")).ok();
+    helper.run(words("rm cli-tokens --yes")).fails(126, "this needs the scope `admin`");
+    helper.run(words("show cli-tokens-other")).fails(127, "there is no sandbox");
+    helper.run(words("fork cli-tokens")).fails(126, "bound to no sandbox");
+
+    let listed = user.run(words("tokens ls")).ok();
+    let row = listed.lines().find(|line| line.contains("helper")).unwrap();
+    for part in ["tok_", "read,call,undo", "cli-tokens", "active"] {
+        assert!(row.contains(part), "{row}");
+    }
+    assert!(!listed.contains(&secret[3..]));
+    let made = user.run(words("tokens create watcher --scopes read --json")).json(0);
+    assert!(made["secret"].as_str().unwrap().starts_with("sg_"), "{made}");
+    let id = made["id"].as_str().unwrap();
+    let items = user.run(words("tokens ls --json")).json(0);
+    assert!(items["items"].as_array().unwrap().iter().any(|token| token["id"] == id), "{items}");
+    assert!(user.run(["tokens", "revoke", id]).ok().contains("is revoked"));
+    let watcher = User::with_token(server, made["secret"].as_str().unwrap());
+    watcher.run(words("ls")).fails(126, "revoked");
+    user.run(words("tokens revoke tok_none")).fails(127, "no token");
+    for line in ["tokens create x --scopes everything", "tokens create x --expires-in 2w", "tokens revoke"] {
+        assert_eq!(user.run(words(line)).code, 2, "{line}");
+    }
 }

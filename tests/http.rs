@@ -5,5 +5,7 @@ mod files;
 mod idempotency;
 mod problems;
 mod resources;
+mod scopes;
 mod stopping;
 mod streams;
+mod tokens;

@@ -1,63 +1,127 @@
 //! Who calls: bearer tokens, the principals behind them, and what they may do.
 //!
-//! There is one token now, the admin's, in a file that only this user can read. It is compared by hash in constant time,
-//! comes only in the `Authorization` header (never in a URL or a cookie, which leak), and is never logged.
+//! The admin's token is in a file that only this user can read. All others are made by an admin and kept in `control.db`, as
+//! hashes; here they are in memory, found by the hash of what a request brings. A token comes only in the `Authorization`
+//! header (never in a URL or a cookie, which leak), and is never logged. Which route asks for which scope is in `access.rs`.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod file;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sandglass_runtime::SandboxId;
 use subtle::ConstantTimeEq;
 
+use crate::control::tokens::Row;
+use crate::control::{Control, now_ms};
 use crate::http::problem::{Failure, Kind};
+pub use crate::http::types::Scope;
+pub(crate) use file::new_secret;
+pub use file::{TOKEN_FILE, TokenError, open_token};
 
-/// The name of the token's file in the data directory.
-pub const TOKEN_FILE: &str = "token";
-const TOKEN_PREFIX: &str = "sg_";
-const TOKEN_RANDOM_BYTES: usize = 32;
-const TOKEN_BYTES_MAX: u64 = 4096;
-
-/// What a principal may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Everything.
-    Admin,
-}
+/// The name of who has the token of the file; no other token can have it.
+pub(crate) const ADMIN: &str = "admin";
+/// How exact it is known when a token was last used: it is nobody's business to the second.
+const LAST_USED_STEP_MS: i64 = 60_000;
 
 /// Who a token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
+    /// The token's id; two tokens of one name are two principals.
+    pub id: String,
     /// Its name, as it stands in the log as the actor.
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// The only sandbox that it may know of.
+    pub sandbox: Option<SandboxId>,
 }
 
 impl Principal {
-    /// Lets those pass that have the scope.
-    pub(crate) fn require(&self, scope: Scope) -> Result<(), Failure> {
-        if self.scopes.contains(&scope) {
-            return Ok(());
+    /// Whether it may do what needs this scope.
+    #[must_use]
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+}
+
+/// A token that was made: what is on disk of it, and when it was last used since the service started.
+pub(crate) struct Token {
+    pub(crate) row: Row,
+    principal: Arc<Principal>,
+    /// 0 while it is not revoked.
+    revoked_ms: AtomicI64,
+    /// 0 while it was not used.
+    last_used_ms: AtomicI64,
+}
+
+impl Token {
+    fn new(row: Row) -> Self {
+        let principal =
+            Principal { id: row.id.clone(), name: row.name.clone(), scopes: row.scopes.clone(), sandbox: row.sandbox };
+        let revoked_ms = AtomicI64::new(row.revoked_ms.unwrap_or(0));
+        Self { row, principal: Arc::new(principal), revoked_ms, last_used_ms: AtomicI64::new(0) }
+    }
+
+    pub(crate) fn revoked_ms(&self) -> Option<i64> {
+        Some(self.revoked_ms.load(Ordering::SeqCst)).filter(|time| *time != 0)
+    }
+
+    pub(crate) fn last_used_ms(&self) -> Option<i64> {
+        Some(self.last_used_ms.load(Ordering::Relaxed)).filter(|time| *time != 0)
+    }
+
+    pub(crate) fn is_expired(&self) -> bool {
+        self.row.expires_ms.is_some_and(|expires| expires <= now_ms())
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.revoked_ms().is_some() {
+            return Err(invalid("revoked_token", "this token was revoked"));
         }
-        Err(Failure::new(Kind::Forbidden, "missing_scope", "this token may not do that"))
+        if self.is_expired() {
+            return Err(invalid("expired_token", "this token has expired"));
+        }
+        Ok(())
     }
 }
 
 /// The principal of the request, as the layer `middleware::authenticate` found it.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller(pub(crate) Arc<Principal>);
+#[derive(Clone)]
+pub(crate) struct Caller {
+    principal: Arc<Principal>,
+    /// The token, unless it is the one of the file.
+    token: Option<Arc<Token>>,
+}
 
 impl Caller {
     pub(crate) fn name(&self) -> &str {
-        &self.0.name
+        &self.principal.name
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The only sandbox that the caller may know of.
+    pub(crate) fn bound(&self) -> Option<SandboxId> {
+        self.principal.sandbox
+    }
+
+    /// Whether the token can end before the service does.
+    pub(crate) const fn can_end(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Refuses a token that has ended; asked again wherever a request lasts.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.token.as_ref().map_or(Ok(()), |token| token.check())
     }
 }
 
@@ -70,48 +134,83 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Why the token file can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// Reading, making or writing it failed.
-    #[error("the token file {path} can't be used: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others can read it.
-    #[error(
-        "the token file {path} can be read by other users (mode {mode:04o}): run `chmod 600` on it, or delete it for a new token"
-    )]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It holds no token.
-    #[error("the token file {path} holds no token (`sg_` and at least 32 letters and digits): delete it for a new one")]
-    Content {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-/// The tokens that are accepted.
+/// The tokens that are accepted. A handle: clones are the same tokens.
 #[derive(Clone)]
-pub struct Tokens {
+pub(crate) struct Tokens(Arc<Inner>);
+
+struct Inner {
     admin: blake3::Hash,
     principal: Arc<Principal>,
+    made: RwLock<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    by_hash: HashMap<[u8; 32], Arc<Token>>,
+    by_id: BTreeMap<String, Arc<Token>>,
+}
+
+impl Made {
+    fn add(&mut self, row: Row) -> Arc<Token> {
+        let token = Arc::new(Token::new(row));
+        self.by_hash.insert(token.row.hash, Arc::clone(&token));
+        self.by_id.insert(token.row.id.clone(), Arc::clone(&token));
+        token
+    }
 }
 
 impl Tokens {
-    /// Accepts one token, for the principal `admin`.
-    #[must_use]
-    pub fn of_admin(token: &str) -> Self {
-        let principal = Principal { name: "admin".to_owned(), scopes: vec![Scope::Admin] };
-        Self { admin: blake3::hash(token.as_bytes()), principal: Arc::new(principal) }
+    /// Accepts the token of the file, for the principal `admin`, and those that were made.
+    pub(crate) fn open(admin: &str, control: &Control) -> rusqlite::Result<Self> {
+        let tokens = Self::of_admin(admin);
+        let rows = control.tokens()?;
+        let mut made = tokens.0.made.write().unwrap_or_else(PoisonError::into_inner);
+        for row in rows {
+            made.add(row);
+        }
+        drop(made);
+        Ok(tokens)
+    }
+
+    fn of_admin(token: &str) -> Self {
+        let principal =
+            Principal { id: ADMIN.to_owned(), name: ADMIN.to_owned(), scopes: vec![Scope::Admin], sandbox: None };
+        let admin = blake3::hash(token.as_bytes());
+        Self(Arc::new(Inner { admin, principal: Arc::new(principal), made: RwLock::default() }))
+    }
+
+    /// Accepts a token that is on disk now.
+    pub(crate) fn add(&self, row: Row) -> Arc<Token> {
+        self.0.made.write().unwrap_or_else(PoisonError::into_inner).add(row)
+    }
+
+    /// Refuses a token from now on, whose revocation is on disk.
+    pub(crate) fn end(&self, id: &str, revoked_ms: i64) {
+        if let Some(token) = self.get(id) {
+            token.revoked_ms.store(revoked_ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Forgets the tokens that have ended.
+    pub(crate) fn forget_ended(&self) {
+        let mut made = self.0.made.write().unwrap_or_else(PoisonError::into_inner);
+        made.by_hash.retain(|_, token| token.check().is_ok());
+        made.by_id.retain(|_, token| token.check().is_ok());
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Token>> {
+        self.0.made.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).map(Arc::clone)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.made.read().unwrap_or_else(PoisonError::into_inner).by_id.len()
+    }
+
+    /// Returns tokens by id, after one.
+    pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Token>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let made = self.0.made.read().unwrap_or_else(PoisonError::into_inner);
+        made.by_id.range::<str, _>((from, Bound::Unbounded)).take(limit).map(|(_, token)| Arc::clone(token)).collect()
     }
 
     /// Finds who sent a request.
@@ -122,19 +221,30 @@ impl Tokens {
         };
         let token = bearer(value)
             .ok_or_else(|| refused("missing_token", "the Authorization header does not hold a bearer token"))?;
-        // Hashes have one length and no relation to how far a guess is right, so nothing about the token shows in the time.
+        // Hashes have one length and no relation to how far a guess is right, so nothing about a token shows in the time.
         let given = blake3::hash(token);
-        if bool::from(given.as_bytes().ct_eq(self.admin.as_bytes())) {
-            return Ok(Caller(Arc::clone(&self.principal)));
+        if bool::from(given.as_bytes().ct_eq(self.0.admin.as_bytes())) {
+            return Ok(Caller { principal: Arc::clone(&self.0.principal), token: None });
         }
-        let challenge = HeaderValue::from_static("Bearer realm=\"sandglass\", error=\"invalid_token\"");
-        Err(refused("wrong_token", "nobody has this token").with_header(WWW_AUTHENTICATE, challenge))
+        let made = self.0.made.read().unwrap_or_else(PoisonError::into_inner);
+        let token = made.by_hash.get(given.as_bytes()).map(Arc::clone);
+        drop(made);
+        let Some(token) = token else { return Err(invalid("wrong_token", "nobody has this token")) };
+        token.check()?;
+        let now = now_ms();
+        token.last_used_ms.store(now - now.rem_euclid(LAST_USED_STEP_MS), Ordering::Relaxed);
+        Ok(Caller { principal: Arc::clone(&token.principal), token: Some(token) })
     }
 }
 
 fn refused(code: &'static str, detail: &'static str) -> Failure {
     Failure::new(Kind::Unauthenticated, code, detail)
-        .hinted("send `Authorization: Bearer TOKEN` with the token in the file `token` of the data directory")
+        .hinted("send `Authorization: Bearer TOKEN` with the token in the file `token` of the data directory, or one that was made for you")
+}
+
+fn invalid(code: &'static str, detail: &'static str) -> Failure {
+    let challenge = HeaderValue::from_static("Bearer realm=\"sandglass\", error=\"invalid_token\"");
+    refused(code, detail).with_header(WWW_AUTHENTICATE, challenge)
 }
 
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {
@@ -143,84 +253,20 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// Reads the token of a data directory, or makes one: 256 random bits, in a file for this user alone.
-///
-/// # Errors
-/// The file can't be read or made, others can read it, or it holds something else.
-pub fn open_token(data: &Path) -> Result<String, TokenError> {
-    let path = data.join(TOKEN_FILE);
-    let io = |source| TokenError::Io { path: path.clone(), source };
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make_token(data, &path).map_err(io),
-        Err(error) => Err(io(error)),
-        Ok(found) if found.mode() & 0o077 != 0 => Err(TokenError::Open { path, mode: found.mode() & 0o7777 }),
-        Ok(found) if !found.is_file() || found.len() > TOKEN_BYTES_MAX => Err(TokenError::Content { path }),
-        Ok(_) => {
-            let text = fs::read_to_string(&path).map_err(io)?;
-            let token = text.trim();
-            let long = token.strip_prefix(TOKEN_PREFIX).is_some_and(|random| random.len() >= TOKEN_RANDOM_BYTES);
-            let plain = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-            if long && plain { Ok(token.to_owned()) } else { Err(TokenError::Content { path }) }
-        }
-    }
-}
-
-fn make_token(data: &Path, path: &Path) -> io::Result<String> {
-    let mut random = [0; TOKEN_RANDOM_BYTES];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    // Written beside and renamed, so that a crash leaves a whole token or none.
-    let unfinished = data.join(format!(".{TOKEN_FILE}.new"));
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    fs::File::open(data)?.sync_all()?;
-    Ok(token)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
-    #[test]
-    fn a_token_is_made_once_for_this_user_alone() {
-        let data = tempfile::tempdir().unwrap();
-        let token = open_token(data.path()).unwrap();
-        assert!(token.starts_with("sg_") && token.len() == 46);
-        assert_eq!(open_token(data.path()).unwrap(), token);
-        let file = data.path().join(TOKEN_FILE);
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(open_token(data.path()), Err(TokenError::Open { mode: 0o640, .. })));
-    }
-
-    #[test]
-    fn what_is_no_token_is_not_taken_for_one() {
-        for content in
-            ["", "\n", "sg_short", "password password password password", "sg_\u{e9}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
-        {
-            let data = tempfile::tempdir().unwrap();
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(data.path().join(TOKEN_FILE)).unwrap();
-            file.write_all(content.as_bytes()).unwrap();
-            assert!(matches!(open_token(data.path()), Err(TokenError::Content { .. })), "{content:?}");
-        }
+    fn tried(tokens: &Tokens, value: &str) -> Result<String, &'static str> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        tokens.authenticate(&headers).map(|caller| caller.name().to_owned()).map_err(|failure| failure.code())
     }
 
     #[test]
     fn only_the_token_itself_opens() {
         let tokens = Tokens::of_admin("sg_right");
-        let tried = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-            tokens.authenticate(&headers).map(|caller| caller.name().to_owned()).map_err(|failure| failure.code())
-        };
+        let tried = |value: &str| tried(&tokens, value);
         assert_eq!(tried("Bearer sg_right"), Ok("admin".to_owned()));
         assert_eq!(tried("bearer  sg_right"), Ok("admin".to_owned()));
         for value in ["Bearer sg_righ", "Bearer sg_right2", "Bearer SG_RIGHT", "Bearer sg_right sg_right"] {
@@ -229,9 +275,45 @@ mod tests {
         for value in ["", "sg_right", "Basic c2dfcmlnaHQ=", "Bearer", "Bearer ", "Bearersg_right"] {
             assert_eq!(tried(value), Err("missing_token"), "{value}");
         }
-        assert_eq!(
-            tokens.authenticate(&HeaderMap::new()).map_err(|failure| failure.code()).err(),
-            Some("missing_token")
-        );
+        let none = tokens.authenticate(&HeaderMap::new()).map(drop).map_err(|failure| failure.code());
+        assert_eq!(none, Err("missing_token"));
+    }
+
+    #[test]
+    fn made_tokens_open_until_they_end() {
+        let tokens = Tokens::of_admin("sg_admin");
+        let row = |id: &str, secret: &str, expires_ms| Row {
+            id: id.to_owned(),
+            name: "agent".to_owned(),
+            hash: *blake3::hash(secret.as_bytes()).as_bytes(),
+            scopes: vec![Scope::Read],
+            sandbox: None,
+            created_ms: 1,
+            expires_ms,
+            revoked_ms: None,
+        };
+        tokens.add(row("tok_1", "sg_one", Some(now_ms() + 60_000)));
+        tokens.add(row("tok_2", "sg_two", Some(now_ms() - 1)));
+        assert_eq!(tried(&tokens, "Bearer sg_one"), Ok("agent".to_owned()));
+        assert!(tokens.get("tok_1").unwrap().last_used_ms().is_some_and(|time| time % LAST_USED_STEP_MS == 0));
+        assert_eq!(tried(&tokens, "Bearer sg_two"), Err("expired_token"));
+        tokens.end("tok_1", now_ms());
+        assert_eq!(tried(&tokens, "Bearer sg_one"), Err("revoked_token"));
+        assert_eq!(tokens.list(None, 10).len(), 2);
+        assert_eq!(tokens.list(Some("tok_1"), 10).len(), 1);
+        tokens.forget_ended();
+        assert_eq!(tokens.count(), 0);
+        assert_eq!(tried(&tokens, "Bearer sg_one"), Err("wrong_token"));
+        assert_eq!(tried(&tokens, "Bearer sg_admin"), Ok("admin".to_owned()));
+    }
+
+    #[test]
+    fn admin_has_every_scope_and_no_other_has_another() {
+        for held in Scope::ALL {
+            let principal = Principal { id: String::new(), name: String::new(), scopes: vec![held], sandbox: None };
+            for scope in Scope::ALL {
+                assert_eq!(principal.has(scope), held == scope || held == Scope::Admin, "{held:?} {scope:?}");
+            }
+        }
     }
 }

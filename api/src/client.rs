@@ -7,6 +7,7 @@
 mod error;
 mod events;
 mod files;
+mod tokens;
 mod transport;
 
 use std::io::{self, BufReader};

@@ -1,7 +1,9 @@
 //! The control plane on disk: what must survive a crash and is no part of any sandbox. `DATA/control.db`, SQLite.
 //!
-//! One table so far: idempotency keys. Every change is synced before it is relied on (`synchronous=FULL`), since a key that
-//! is lost is an operation done twice.
+//! Idempotency keys are here, tokens in `control/tokens.rs`. Every change is synced before it is relied on
+//! (`synchronous=FULL`), since a key that is lost is an operation done twice, and a revocation that is lost an open door.
+
+pub(crate) mod tokens;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +13,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 /// The name of the database in the data directory.
 pub(crate) const FILE: &str = "control.db";
-const VERSION: i32 = 1;
+/// 1: idempotency keys. 2: tokens too.
+const VERSION: i32 = 2;
 /// How long a key is kept.
 const KEPT_FOR_MS: i64 = 24 * 60 * 60 * 1000;
 /// Most keys that are kept; the oldest go first. Without it a client could fill the disk.
@@ -69,8 +72,11 @@ impl Control {
             ) WITHOUT ROWID;
             CREATE INDEX IF NOT EXISTS idempotency_created ON idempotency (created_ms);",
         )?;
+        connection.execute_batch(tokens::TABLE)?;
+        // Last, so that a start that was cut off is done again.
         connection.pragma_update(None, "user_version", VERSION)?;
         clean(&connection)?;
+        tokens::clean(&connection)?;
         Ok(Self { database: Mutex::new(Database { connection, entered: 0 }) })
     }
 
@@ -157,7 +163,8 @@ fn clean(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn now_ms() -> i64 {
+/// Returns the time, in milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

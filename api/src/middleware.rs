@@ -1,20 +1,23 @@
 //! What every request passes before its handler and every answer after it: one list of layers, each with its reason.
 
 use std::any::Any;
+use std::future::ready;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::auth::{Scope, Tokens};
+use crate::access::{OPEN, admit};
+use crate::auth::Caller;
 use crate::http::Service;
 use crate::http::extract::{FILE_BYTES_MAX, too_large};
 use crate::http::problem::Failure;
@@ -22,14 +25,12 @@ use crate::origin::Origins;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
-/// Routes that need no token: they tell nothing and do nothing.
-const OPEN: [&str; 4] = ["/", "/healthz", "/readyz", "/openapi.json"];
 
 /// Puts the layers around the routes. Read it from the bottom: the last one added is the first that a request meets.
-pub(crate) fn around(routes: Router, service: &Service, tokens: Tokens, origins: Origins) -> Router {
+pub(crate) fn around(routes: Router, service: &Service, origins: Origins) -> Router {
     routes
-        // 7. Who is it? Behind all that needs no answer to this, before all that does.
-        .layer(from_fn_with_state(tokens, authenticate))
+        // 7. Who is it, and may they? Behind all that needs no answer to this, before all that does.
+        .layer(from_fn_with_state(service.clone(), authenticate))
         // 6. A body that says that it is too long is refused before it is sent. Extractors bound the others.
         .layer(from_fn(bound_body))
         // 5. A handler that panics takes one request with it and nothing else.
@@ -145,14 +146,29 @@ async fn bound_body(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn authenticate(State(tokens): State<Tokens>, mut request: Request, next: Next) -> Result<Response, Failure> {
+async fn authenticate(State(service): State<Service>, request: Request, next: Next) -> Result<Response, Failure> {
     if OPEN.contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
-    let caller = tokens.authenticate(request.headers())?;
-    caller.0.require(Scope::Admin)?;
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let caller = service.tokens.authenticate(request.headers())?;
+    let (mut parts, body) = request.into_parts();
+    admit(&service, &caller, &mut parts).await?;
+    parts.extensions.insert(caller.clone());
+    let only_looks = parts.method.is_safe();
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if only_looks {
+        // It may have waited for an hour. What was done is answered all the same: it has happened.
+        caller.check()?;
+    }
+    let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    Ok(if is_stream && caller.can_end() { while_valid(caller, response) } else { response })
+}
+
+/// Cuts a stream off once its token has ended: before the next event, which may be a heartbeat.
+fn while_valid(caller: Caller, response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let pieces = body.into_data_stream().take_while(move |_| ready(caller.check().is_ok()));
+    Response::from_parts(parts, Body::from_stream(pieces))
 }
 
 #[cfg(test)]

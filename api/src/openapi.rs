@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use crate::access::declared;
+use crate::http::types::Scope;
 use crate::router::documented;
 
 /// What the document says of the service as a whole.
@@ -18,6 +20,7 @@ use crate::router::documented;
         (name = "checkpoints", description = "Names for states."),
         (name = "files", description = "Files of a sandbox."),
         (name = "states", description = "States as such."),
+        (name = "tokens", description = "Who may do what. For admins."),
         (name = "guests", description = "The programs that serve tools."),
         (name = "service", description = "The service itself.")
     )
@@ -43,7 +46,7 @@ pub fn document() -> Value {
     document["info"]["license"] = json!({ "name": "Apache-2.0", "identifier": "Apache-2.0" });
     document["security"] = json!([{ "token": [] }]);
     document["components"]["securitySchemes"] = json!({
-        "token": { "type": "http", "scheme": "bearer", "description": "The token in the file `token` of the data directory." }
+        "token": { "type": "http", "scheme": "bearer", "description": security() }
     });
     document["components"]["responses"] = responses();
     add_policy(&mut document);
@@ -64,6 +67,16 @@ pub fn document() -> Value {
     });
     document["paths"] = Value::Object(paths.collect());
     document
+}
+
+/// Says what a token is and what its scopes allow.
+fn security() -> String {
+    let scopes = Scope::ALL.map(|scope| format!("- `{scope}`: {}", scope.allows())).join("\n");
+    format!(
+        "The token in the file `token` of the data directory, which has the scope `admin`, or one of `POST /v1/tokens`. \
+         Each operation lists the scope that it needs:\n\n{scopes}\n\nA token that is bound to a sandbox gets 404 for \
+         everything that is not its own."
+    )
 }
 
 /// The problems that routes share, by the name of their response.
@@ -98,14 +111,18 @@ fn responses() -> Value {
 /// Adds to an operation what follows from its path, method and body: problems, and the idempotency key.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let is_file = path.contains("/files");
+    let is_open = operation.get("security").is_some();
+    if let Some(need) = declared(&method.to_uppercase(), path) {
+        operation["security"] = json!([{ "token": [need.scope] }]);
+    }
     let has_parameters = operation["parameters"].as_array().is_some_and(|parameters| !parameters.is_empty());
     let has_json = operation["requestBody"]["content"].get("application/json").is_some();
     let changes = matches!(method, "post" | "put" | "delete");
     let applies = |status: &str| match status {
         "400" => has_parameters || has_json,
-        "401" => operation.get("security").is_none(),
+        "401" => !is_open,
         "403" => true,
-        "404" => path.contains('{') || path == "/v1/sandboxes" && changes,
+        "404" => path.contains('{') || matches!(path, "/v1/sandboxes" | "/v1/tokens") && changes,
         "409" => changes || is_file,
         "412" => is_file && method != "head",
         "413" => changes,
@@ -134,7 +151,8 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         operation["operationId"] = json!(format!("{tag}_{name}"));
     }
     operation["responses"]["default"] = json!({ "$ref": "#/components/responses/Problem" });
-    if method == "post" {
+    // A token's secret is told once, so there is no answer that could be kept.
+    if method == "post" && path != "/v1/tokens" {
         let key = json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "Makes a repetition of this request harmless: it gets the answer of the first. Kept for 24 hours.",
@@ -202,6 +220,19 @@ fn relocate(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_operation_names_its_scope() {
+        let document = document();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let scopes = operation["security"][0]["token"].as_array().cloned().unwrap_or_default();
+                let is_open = crate::access::OPEN.contains(&path.as_str());
+                assert_eq!(scopes.len(), usize::from(!is_open), "{method} {path}");
+                assert_eq!(operation["responses"].get("401").is_some(), !is_open, "{method} {path}");
+            }
+        }
+    }
 
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {

@@ -25,10 +25,8 @@ use crate::config::Settings;
 use crate::control::{Control, FILE as CONTROL_FILE};
 use crate::http::Service;
 use crate::http::gate::THREADS_MAX;
-use crate::http::idempotency::Idempotency;
 use crate::origin::Origins;
 use crate::router::router;
-use crate::telemetry::Metrics;
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 2048;
@@ -133,6 +131,7 @@ fn start_after(
     let token = open_token(&data)?;
     // The host has the store's lock, so that nobody else has this open.
     let control = Arc::new(Control::open(&data)?);
+    let tokens = Tokens::open(&token, &control)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("api")
@@ -141,9 +140,9 @@ fn start_after(
         .build()
         .map_err(ServeError::Threads)?;
     let (stopping, stopped) = watch::channel(false);
-    let service = Service::new(host.clone(), Idempotency::new(control), Metrics::new(host.clone()), stopped.clone());
+    let service = Service::new(host.clone(), tokens, control, stopped.clone());
     let origins = Origins::new(address, &settings.hosts, &settings.origins);
-    let routes = router(&service, Tokens::of_admin(&token), origins);
+    let routes = router(&service, origins);
     let listener = {
         let _context = runtime.enter();
         tokio::net::TcpListener::from_std(listener).map_err(refused)?

@@ -253,11 +253,16 @@ impl Host {
         let id = by_name.or_else(|| name_or_id.parse().ok());
         let shared = id.and_then(|id| registry.by_id.get(&id)).map(Arc::clone);
         drop(registry);
-        shared.map(|shared| self.handle(shared)).ok_or_else(|| {
-            let shown: String = name_or_id.chars().take(80).collect();
-            Error::not_found("unknown_sandbox", format!("there is no sandbox `{shown}`"))
-                .hinted("list the sandboxes to see their names and ids")
-        })
+        shared.map(|shared| self.handle(shared)).ok_or_else(|| unknown_sandbox(name_or_id))
+    }
+
+    /// Returns a sandbox by name or id if it is the one that the asker may know of.
+    ///
+    /// # Errors
+    /// It is another one or none: both fail alike, so that nothing shows of what others there are.
+    pub fn sandbox_only(&self, name_or_id: &str, only: SandboxId) -> Result<Sandbox, Error> {
+        let found = self.sandbox(name_or_id)?;
+        if found.id() == only { Ok(found) } else { Err(unknown_sandbox(name_or_id)) }
     }
 
     /// Writes a state's files, or those below `path`, as a tar archive.
@@ -272,11 +277,7 @@ impl Host {
 
     /// Returns the state, if the store has it.
     pub(crate) fn known_state(&self, state: StateId) -> Result<StateId, Error> {
-        if self.world.store.contains_state(state) {
-            return Ok(state);
-        }
-        Err(Error::not_found("unknown_state", format!("there is no state {state}"))
-            .hinted("`operations` lists the states of a sandbox"))
+        if self.world.store.contains_state(state) { Ok(state) } else { Err(unknown_state(state)) }
     }
 
     /// Returns the guests of this host.
@@ -368,6 +369,17 @@ impl Host {
         registry.by_id.remove(&shared.id());
         registry.by_name.remove(shared.name());
     }
+}
+
+fn unknown_sandbox(name_or_id: &str) -> Error {
+    let shown: String = name_or_id.chars().take(80).collect();
+    Error::not_found("unknown_sandbox", format!("there is no sandbox `{shown}`"))
+        .hinted("list the sandboxes to see their names and ids")
+}
+
+pub(crate) fn unknown_state(state: StateId) -> Error {
+    Error::not_found("unknown_state", format!("there is no state {state}"))
+        .hinted("`operations` lists the states of a sandbox")
 }
 
 /// A name that is taken while its sandbox is being made.

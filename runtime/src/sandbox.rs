@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 
 use crate::error::{Error, ErrorKind};
 use crate::history::HistoryCursor;
-use crate::host::{Host, Settings, World, kind_word};
+use crate::host::{Host, Settings, World, kind_word, unknown_state};
 use crate::live::LiveCall;
 use crate::record::{
     Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, OperationInfo,
@@ -354,6 +354,15 @@ impl Sandbox {
         self.checkpoints()?.into_iter().find(|known| known.name == name).ok_or_else(|| {
             Error::not_found("unknown_checkpoint", format!("sandbox {} has no checkpoint `{shown}`", self.name()))
         })
+    }
+
+    /// Returns a state if this sandbox has or had it. States are shared by all sandboxes, so whoever may know of one sandbox
+    /// only must be asked for more than a state's id.
+    ///
+    /// # Errors
+    /// No operation of this sandbox led to it, which says nothing of whether the store has it; or the store can't be read.
+    pub fn own_state(&self, state: StateId) -> Result<StateId, Error> {
+        if self.world().store.has_state(self.id(), state)? { Ok(state) } else { Err(unknown_state(state)) }
     }
 
     /// Returns what differs between two states: by default, what the newest operation changed.

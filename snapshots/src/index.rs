@@ -284,6 +284,17 @@ impl Index {
         }
     }
 
+    /// Says whether an operation of a log led to a state.
+    pub(crate) fn has_state(&self, sandbox: SandboxId, state: StateId) -> Result<bool, StoreError> {
+        let led_there =
+            |entry: &Entry| matches!(&entry.body, EntryBody::Operation(operation) if operation.after == state);
+        // Memory first, as for calls: what leaves it is in the database by then.
+        if self.pending_entries(sandbox, |_| true, usize::MAX).iter().any(led_there) {
+            return Ok(true);
+        }
+        self.read(|connection| database::has_state(connection, sandbox, state))
+    }
+
     /// Finds the entries before `before_seq`, newest first.
     pub(crate) fn entries_before(
         &self,

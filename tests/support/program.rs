@@ -30,6 +30,11 @@ impl User {
         Self { home: tempfile::tempdir().unwrap(), server: Some((server.url(), server.token().to_owned())) }
     }
 
+    /// A user who has a service and a token of their own.
+    pub(crate) fn with_token(server: &Server, token: &str) -> Self {
+        Self { home: tempfile::tempdir().unwrap(), server: Some((server.url(), token.to_owned())) }
+    }
+
     /// A user who has none.
     pub(crate) fn alone() -> Self {
         Self { home: tempfile::tempdir().unwrap(), server: None }

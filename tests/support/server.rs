@@ -47,6 +47,11 @@ impl Server {
 
     /// Starts a service with more flags.
     pub(crate) fn start_with(data: TempDir, flags: &[&str]) -> Self {
+        Self::start_logging(data, flags, Stdio::inherit())
+    }
+
+    /// Starts a service with more flags, whose log goes somewhere.
+    pub(crate) fn start_logging(data: TempDir, flags: &[&str], log: Stdio) -> Self {
         let mut watcher = Command::new("sh")
             .args(["-c", WATCHED, "sh", env!("CARGO_BIN_EXE_sandglass"), "serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
@@ -54,6 +59,7 @@ impl Server {
             .env("SANDGLASS_GUESTS", guests())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
@@ -138,6 +144,17 @@ impl Server {
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         Request::new(method, &format!("{}{path}", self.url()))
             .header("authorization", &format!("Bearer {}", self.token))
+    }
+
+    /// Returns a request with another token.
+    pub(crate) fn request_as(&self, token: &str, method: &str, path: &str) -> Request {
+        Request::new(method, &format!("{}{path}", self.url())).header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Makes a token and returns its secret and its id.
+    pub(crate) fn make_token(&self, body: &Value) -> (String, String) {
+        let made = self.post("/v1/tokens", body).ok(201);
+        (made["secret"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

@@ -34,6 +34,7 @@ mod size;
 mod state;
 mod store;
 mod terminal;
+mod tokens;
 mod trash;
 mod undo;
 
@@ -136,6 +137,7 @@ enum Command {
     Retention(retention::Retention),
     Export(export::Export),
     Store(store::Store),
+    Tokens(tokens::Tokens),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
 }
@@ -182,6 +184,7 @@ impl Command {
             Self::Retention(retention) => retention.run(console),
             Self::Store(store) => store.run(console),
             Self::Export(export) => export.run(console),
+            Self::Tokens(tokens) => tokens.run(console),
             Self::Openapi(openapi) => openapi.run(console),
             Self::Completions(completions) => completions.run(console),
         }

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
 use futures::stream;
-use sandglass_runtime::{OperationInfo, Sandbox};
+use sandglass_runtime::{OperationInfo, Sandbox, SandboxId};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use utoipa::IntoParams;
@@ -16,6 +16,8 @@ use super::extract::{Path, Query};
 use super::output::{event, last_event_id, place, sse};
 use super::problem::Failure;
 use super::{Service, types, view};
+use crate::access::operation_for;
+use crate::auth::Caller;
 
 /// Log entries that are read at once.
 const PAGE: usize = 200;
@@ -39,6 +41,7 @@ pub(crate) struct EventsQuery {
         body = String)))]
 pub(crate) async fn events(
     State(service): State<Service>,
+    caller: Caller,
     Path(sandbox): Path<String>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
@@ -54,14 +57,17 @@ pub(crate) async fn events(
         .await?;
     let stopping = service.stopping.clone();
     let after = after.unwrap_or(head);
+    let only = caller.bound();
     let reader =
-        Reader { service, sandbox, news, after, waiting: VecDeque::new(), ended: false, stopping, _place: place };
+        Reader { service, sandbox, only, news, after, waiting: VecDeque::new(), ended: false, stopping, _place: place };
     Ok(sse(stream::unfold(reader, |mut reader| async move { reader.next().await.map(|event| (event, reader)) })))
 }
 
 struct Reader {
     service: Service,
     sandbox: Sandbox,
+    /// The only sandbox that the reader may know of.
+    only: Option<SandboxId>,
     news: broadcast::Receiver<u64>,
     /// The newest entry that has been looked at.
     after: u64,
@@ -76,7 +82,7 @@ impl Reader {
         loop {
             if let Some(operation) = self.waiting.pop_front() {
                 self.ended = operation.kind == "delete";
-                let operation: types::Operation = view::operation(operation);
+                let operation: types::Operation = operation_for(self.only, view::operation(operation));
                 return Some(event("operation", Some(operation.seq), &operation));
             }
             if self.ended || *self.stopping.borrow() {

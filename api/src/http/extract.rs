@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Failure, Kind};
+use crate::access::Pin;
 
 /// Largest JSON body: code, arguments and standard input of a call. Files go through `files`, not through JSON.
 pub(crate) const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -72,14 +73,34 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBytes<T> {
 /// The parameters in the path.
 pub(crate) struct Path<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Pinned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let axum::extract::Path(value) = axum::extract::Path::from_request_parts(parts, state)
+        let axum::extract::Path(mut value) = axum::extract::Path::<T>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| Failure::malformed("invalid_path", rejection.body_text()))?;
+        if let Some(Pin(sandbox)) = parts.extensions.get() {
+            value.pin(sandbox.to_string());
+        }
         Ok(Self(value))
+    }
+}
+
+/// Parameters of a path whose first is a sandbox where one is pinned (`access.rs`).
+pub(crate) trait Pinned {
+    fn pin(&mut self, sandbox: String);
+}
+
+impl Pinned for String {
+    fn pin(&mut self, sandbox: String) {
+        *self = sandbox;
+    }
+}
+
+impl Pinned for (String, String) {
+    fn pin(&mut self, sandbox: String) {
+        self.0 = sandbox;
     }
 }
 
@@ -222,6 +243,29 @@ mod tests {
             let (status, detail) = status_of(read_as::<CreateSandbox>(json, body).await);
             assert_eq!(status, 422, "{body}: {detail}");
             assert!(detail.contains(says), "{body}: {detail}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pinned_sandbox_stands_in_place_of_its_name() {
+        use axum::Router;
+        use axum::routing::get;
+        use sandglass_runtime::SandboxId;
+        use tower::ServiceExt as _;
+        let routes = Router::new().route("/{sandbox}", get(|Path(sandbox): Path<String>| async { sandbox })).route(
+            "/{sandbox}/{*path}",
+            get(|Path((sandbox, path)): Path<(String, String)>| async move { format!("{sandbox} {path}") }),
+        );
+        let id = SandboxId::new(1, [7; 10]);
+        for (pin, path, expected) in [
+            (None, "/name", "name".to_owned()),
+            (Some(Pin(id)), "/name", id.to_string()),
+            (Some(Pin(id)), "/name/a/b", format!("{id} a/b")),
+        ] {
+            let mut request = Request::get(path).body(Body::empty()).unwrap();
+            pin.map(|pin| request.extensions_mut().insert(pin));
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(read(answer.into_body(), 1000).await.unwrap(), expected);
         }
     }
 

@@ -22,6 +22,7 @@ use super::extract::{FILE_BYTES_MAX, Path, Query, read};
 use super::page::{List, PageQuery, page};
 use super::problem::{Failure, Kind};
 use super::{Service, state_id, types, view};
+use crate::access::state_of;
 use crate::auth::Caller;
 
 /// Files up to this size are read in one piece; larger ones are sent as they are read.
@@ -59,11 +60,12 @@ pub(crate) struct ReadQuery {
         (status = 304, description = "The file is the one that the client has.")))]
 pub(crate) async fn get(
     State(service): State<Service>,
+    caller: Caller,
     Path((sandbox, path)): Path<(String, String)>,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    show(service, sandbox, absolute(&path), query, headers, true).await
+    show(service, caller, sandbox, absolute(&path), query, headers, true).await
 }
 
 /// Look at a file.
@@ -75,11 +77,12 @@ pub(crate) async fn get(
     responses((status = 200, description = "It is there.")))]
 pub(crate) async fn head(
     State(service): State<Service>,
+    caller: Caller,
     Path((sandbox, path)): Path<(String, String)>,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    show(service, sandbox, absolute(&path), query, headers, false).await
+    show(service, caller, sandbox, absolute(&path), query, headers, false).await
 }
 
 /// List the root directory.
@@ -88,11 +91,12 @@ pub(crate) async fn head(
     responses((status = 200, body = types::Page<types::FileEntry>)))]
 pub(crate) async fn root(
     State(service): State<Service>,
+    caller: Caller,
     Path(sandbox): Path<String>,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    show(service, sandbox, "/".to_owned(), query, headers, true).await
+    show(service, caller, sandbox, "/".to_owned(), query, headers, true).await
 }
 
 fn absolute(path: &str) -> String {
@@ -108,6 +112,7 @@ enum Shown {
 
 async fn show(
     service: Service,
+    caller: Caller,
     sandbox: String,
     path: String,
     query: ReadQuery,
@@ -120,7 +125,10 @@ async fn show(
     let (shown, sandbox) = service
         .look_in(sandbox, {
             let path = path.clone();
-            move |sandbox| Ok((find(sandbox, state, &path, after.as_deref(), limit, with_content)?, sandbox.clone()))
+            move |sandbox| {
+                let state = state.map(|state| state_of(caller.bound(), sandbox, state)).transpose()?;
+                Ok((find(sandbox, state, &path, after.as_deref(), limit, with_content)?, sandbox.clone()))
+            }
         })
         .await?;
     match shown {

@@ -82,7 +82,7 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Failure> 
 /// Returns the name of a key in the table: its parts can't be mistaken for one another, and none can be read back.
 pub(crate) fn name(caller: &Caller, method: &str, path: &str, key: &HeaderValue) -> Name {
     let mut hasher = blake3::Hasher::new();
-    for part in [caller.name().as_bytes(), method.as_bytes(), path.as_bytes(), key.as_bytes()] {
+    for part in [caller.principal().id.as_bytes(), method.as_bytes(), path.as_bytes(), key.as_bytes()] {
         hasher.update(&(part.len() as u64).to_be_bytes());
         hasher.update(part);
     }

@@ -17,6 +17,7 @@ pub(crate) mod page;
 pub(crate) mod problem;
 pub(crate) mod sandboxes;
 pub(crate) mod states;
+pub(crate) mod tokens;
 pub mod types;
 pub(crate) mod upkeep;
 pub(crate) mod uploads;
@@ -28,6 +29,8 @@ use std::sync::Arc;
 use sandglass_runtime::{CallId, Host, Sandbox, StateId};
 use tokio::sync::{Semaphore, watch};
 
+use crate::auth::Tokens;
+use crate::control::Control;
 use crate::telemetry::Metrics;
 use gate::Gate;
 use idempotency::Idempotency;
@@ -45,6 +48,8 @@ pub(crate) struct Service(Arc<Parts>);
 
 pub(crate) struct Parts {
     pub(crate) host: Host,
+    pub(crate) tokens: Tokens,
+    pub(crate) control: Arc<Control>,
     pub(crate) gate: Gate,
     pub(crate) idempotency: Idempotency,
     pub(crate) metrics: Metrics,
@@ -56,9 +61,12 @@ pub(crate) struct Parts {
 }
 
 impl Service {
-    pub(crate) fn new(host: Host, idempotency: Idempotency, metrics: Metrics, stopping: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(host: Host, tokens: Tokens, control: Arc<Control>, stopping: watch::Receiver<bool>) -> Self {
+        let (idempotency, metrics) = (Idempotency::new(Arc::clone(&control)), Metrics::new(host.clone()));
         Self(Arc::new(Parts {
             host,
+            tokens,
+            control,
             gate: Gate::new(),
             idempotency,
             metrics,

@@ -2,7 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use sandglass_runtime::{Error, RestoreTarget, Sandbox, StateId};
+use sandglass_runtime::{Error, RestoreTarget, Sandbox, SandboxId, StateId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -10,6 +10,7 @@ use super::extract::{Json, JsonOrDefault, Path, Query};
 use super::page::{List, PageQuery, page};
 use super::problem::Failure;
 use super::{Service, state_id, types, view};
+use crate::access::{operation_for, state_of};
 use crate::auth::Caller;
 
 const DIFF_LIMIT_DEFAULT: usize = 1000;
@@ -23,13 +24,14 @@ const DIFF_LIMIT_MAX: usize = 100_000;
     responses((status = 200, body = types::Page<types::Operation>)))]
 pub(crate) async fn list(
     State(service): State<Service>,
+    caller: Caller,
     Path(sandbox): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Answer<types::Page<types::Operation>>, Failure> {
     let limit = query.limit()?;
     let before = query.number(List::Operations)?;
     let found = service.look_in(sandbox, move |sandbox| sandbox.operations_before(before, limit + 1)).await?;
-    let found = found.into_iter().map(view::operation).collect();
+    let found = found.into_iter().map(|one| operation_for(caller.bound(), view::operation(one))).collect();
     Ok(Answer(page(found, limit, List::Operations, |operation: &types::Operation| operation.seq.to_string())))
 }
 
@@ -83,8 +85,14 @@ pub(crate) async fn restore(
         _ => return Err(Failure::invalid("invalid_body", "give exactly one of state, checkpoint and seq")),
     };
     let paths = body.paths;
-    let moved =
-        service.change_in(sandbox, move |sandbox| sandbox.restore(&target, paths.as_deref(), caller.name())).await?;
+    let moved = service
+        .change_in(sandbox, move |sandbox| {
+            if let RestoreTarget::State(state) = target {
+                state_of(caller.bound(), sandbox, state)?;
+            }
+            sandbox.restore(&target, paths.as_deref(), caller.name())
+        })
+        .await?;
     Ok(Answer(view::moved(moved)))
 }
 
@@ -109,13 +117,14 @@ pub(crate) struct DiffQuery {
     responses((status = 200, body = types::Diff)))]
 pub(crate) async fn diff(
     State(service): State<Service>,
+    caller: Caller,
     Path(sandbox): Path<String>,
     Query(query): Query<DiffQuery>,
 ) -> Result<Answer<types::Diff>, Failure> {
-    let limit = diff_limit(query.limit)?;
+    let (limit, only) = (diff_limit(query.limit)?, caller.bound());
     let diff = service
         .look_in(sandbox, move |sandbox| {
-            let named = |text: Option<String>| text.map(|text| state_named(sandbox, &text)).transpose();
+            let named = |text: Option<String>| text.map(|text| state_named(only, sandbox, &text)).transpose();
             let (from, to) = match (named(query.from)?, named(query.to)?) {
                 (Some(from), Some(to)) => (from, to),
                 (Some(from), None) => (from, sandbox.info()?.state),
@@ -143,9 +152,9 @@ pub(crate) fn diff_limit(limit: Option<usize>) -> Result<usize, Failure> {
 }
 
 /// Finds a state by id, by the number of the operation that made it, or by a checkpoint's name.
-fn state_named(sandbox: &Sandbox, text: &str) -> Result<StateId, Error> {
+fn state_named(only: Option<SandboxId>, sandbox: &Sandbox, text: &str) -> Result<StateId, Error> {
     if let Ok(state) = text.parse() {
-        return Ok(state);
+        return state_of(only, sandbox, state);
     }
     if let Some(checkpoint) = sandbox.checkpoints()?.into_iter().find(|checkpoint| checkpoint.name == text) {
         return Ok(checkpoint.state);

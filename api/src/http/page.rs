@@ -37,6 +37,7 @@ pub(crate) enum List {
     Files = 4,
     Checkpoints = 5,
     History = 6,
+    Tokens = 7,
 }
 
 impl PageQuery {

@@ -11,6 +11,7 @@ use super::extract::{JsonOrDefault, Path, Query};
 use super::page::{List, PageQuery, page};
 use super::problem::Failure;
 use super::{Service, state_id, types, view};
+use crate::access::sandbox_for;
 use crate::auth::Caller;
 
 const FORKS_MAX: u32 = 1000;
@@ -54,6 +55,7 @@ fn created(sandbox: &types::Sandbox) -> Result<Response, Failure> {
     responses((status = 200, body = types::Page<types::Sandbox>)))]
 pub(crate) async fn list(
     State(service): State<Service>,
+    caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Answer<types::Page<types::Sandbox>>, Failure> {
     let limit = query.limit()?;
@@ -61,8 +63,17 @@ pub(crate) async fn list(
         .position(List::Sandboxes)?
         .map(|id| id.parse().map_err(|_| Failure::malformed("invalid_cursor", "this is not a cursor of this list")))
         .transpose()?;
-    let found = service.look(move |host| host.sandboxes(after, limit + 1)).await?;
-    let found = found.iter().map(view::sandbox).collect();
+    let only = caller.bound();
+    let found = match only {
+        None => service.look(move |host| host.sandboxes(after, limit + 1)).await?,
+        Some(only) if after.is_some_and(|after| after >= only) => Vec::new(),
+        Some(only) => match service.look_in(only.to_string(), sandglass_runtime::Sandbox::info).await {
+            Ok(info) => vec![info],
+            Err(failure) if failure.code() == "unknown_sandbox" => Vec::new(),
+            Err(failure) => return Err(failure),
+        },
+    };
+    let found = found.iter().map(|info| sandbox_for(only, view::sandbox(info))).collect();
     Ok(Answer(page(found, limit, List::Sandboxes, |sandbox: &types::Sandbox| sandbox.id.clone())))
 }
 
@@ -70,10 +81,14 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/v1/sandboxes/{sandbox}", tag = "sandboxes",
     params(("sandbox" = String, Path, description = "Its id or name.")),
     responses((status = 200, body = types::Sandbox, headers(("ETag" = String, description = "Its head.")))))]
-pub(crate) async fn get(State(service): State<Service>, Path(sandbox): Path<String>) -> Result<Response, Failure> {
+pub(crate) async fn get(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(sandbox): Path<String>,
+) -> Result<Response, Failure> {
     let info = service.look_in(sandbox, sandglass_runtime::Sandbox::info).await?;
     let etag = HeaderValue::try_from(format!("\"{}-{}\"", info.state, info.seq)).map_err(Failure::internal)?;
-    Ok(([(ETAG, etag)], Answer(view::sandbox(&info))).into_response())
+    Ok(([(ETAG, etag)], Answer(sandbox_for(caller.bound(), view::sandbox(&info)))).into_response())
 }
 
 /// Delete a sandbox.

@@ -10,6 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
+use sandglass_runtime::StateId;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use utoipa::IntoParams;
 use super::Service;
 use super::extract::{Path, Query};
 use super::problem::{Failure, Kind};
+use crate::auth::Caller;
 
 const PIECE_BYTES: usize = 64 * 1024;
 /// A reader that takes nothing for this long has gone: its thread is needed.
@@ -42,12 +44,18 @@ pub(crate) struct ExportQuery {
     responses((status = 200, content_type = "application/x-tar", body = Vec<u8>)))]
 pub(crate) async fn export(
     State(service): State<Service>,
+    caller: Caller,
     Path(text): Path<String>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, Failure> {
-    let state = text.parse().map_err(|error: sandglass_runtime::IdError| {
+    let state: StateId = text.parse().map_err(|error: sandglass_runtime::IdError| {
         Failure::new(Kind::NotFound, "unknown_state", error.to_string())
     })?;
+    if let Some(only) = caller.bound() {
+        let own = service.look_in(only.to_string(), move |sandbox| sandbox.own_state(state)).await;
+        // Its sandbox may be gone, and then it has no states either.
+        own.map_err(|failure| if failure.code() == "unknown_sandbox" { unknown(state) } else { failure })?;
+    }
     let (sender, mut pieces) = mpsc::channel::<io::Result<Bytes>>(8);
     let place = service.exports.clone().try_acquire_owned();
     let place = place.map_err(|_| Failure::new(Kind::Busy, "busy", "too many exports are running"))?;
@@ -76,6 +84,10 @@ pub(crate) async fn export(
     let name = HeaderValue::try_from(name).map_err(Failure::internal)?;
     let content_type = HeaderValue::from_static("application/x-tar");
     Ok(([(CONTENT_TYPE, content_type), (CONTENT_DISPOSITION, name)], body).into_response())
+}
+
+fn unknown(state: StateId) -> Failure {
+    Failure::new(Kind::NotFound, "unknown_state", format!("there is no state {state}"))
 }
 
 /// Writes into a channel, from a thread that may block, in pieces.

@@ -369,6 +369,13 @@ pub(crate) fn call_seq(connection: &Connection, sandbox: SandboxId, call: CallId
         .map(|seq| seq.map(i64::cast_unsigned))
 }
 
+/// Says whether an operation of a log led to a state. Reads the log's rows, none of its entries.
+pub(crate) fn has_state(connection: &Connection, sandbox: SandboxId, state: StateId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE sandbox = ? AND after = ?)")?
+        .query_row(params![sandbox.0, state.0], |row| row.get(0))
+}
+
 /// Returns number, id and place of the entries before `seq`, newest first.
 pub(crate) fn entries_before(
     connection: &Connection,

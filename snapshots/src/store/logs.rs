@@ -50,6 +50,15 @@ impl Store {
         }
     }
 
+    /// Says whether a state occurs in a sandbox's log: every state before an operation is the one after another, or none.
+    ///
+    /// # Errors
+    /// As [`Self::entries`].
+    pub fn has_state(&self, sandbox: SandboxId, state: StateId) -> Result<bool, StoreError> {
+        self.inner.log_exists(sandbox)?;
+        self.inner.index.has_state(sandbox, state)
+    }
+
     /// Returns the newest entry of a log whose body is its writer's and of this kind: its number and the body.
     ///
     /// # Errors

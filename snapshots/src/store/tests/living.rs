@@ -49,6 +49,29 @@ fn what_was_appended_is_there_after_a_clean_close() {
 }
 
 #[test]
+fn a_log_knows_its_own_states_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    let (first, other) = (create(&store, 1), create(&store, 2));
+    let second = call(&store, &first, 3, &[]).unwrap();
+    let state = |entry: &Entry| {
+        let EntryBody::Operation(operation) = &entry.body else { panic!("{entry:?} is no operation") };
+        operation.after
+    };
+    // As it is in memory, and as it is on disk.
+    for _ in 0..2 {
+        for entry in [&first, &second, &other] {
+            let found = [1, 2].map(|number| store.has_state(sandbox(number), state(entry)).unwrap());
+            assert_eq!(found, [entry.sandbox == sandbox(1), entry.sandbox == sandbox(2)]);
+        }
+        assert!(!store.has_state(sandbox(1), StateId([0; 32])).unwrap());
+        assert!(matches!(store.has_state(sandbox(3), state(&first)), Err(StoreError::UnknownSandbox(_))));
+        drop(store);
+        store = open(directory.path());
+    }
+}
+
+#[test]
 fn only_who_knows_the_head_may_append() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
