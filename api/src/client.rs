@@ -24,9 +24,9 @@ pub use events::{Event, Events};
 pub use files::{Content, FileBody};
 
 use crate::http::types::{
-    Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateSandbox, Diff, Fork, Forked, Guest, Health, Keep,
-    Moved, Operation, OutputEvent, Page, PathEvent, Restore, Retention, Revert, Sandbox, Steps, TrashItem, Undelete,
-    Undeleted,
+    Call, CallView, Checkpoint, CreateCall, CreateCheckpoint, CreateMount, CreateSandbox, Diff, Fork, Forked, Guest,
+    Health, Keep, Mount, Moved, Operation, OutputEvent, Page, PathEvent, Restore, Retention, Revert, Sandbox, Steps,
+    TrashItem, Undelete, Undeleted,
 };
 use transport::{Ask, Transport, encode, idempotency_key};
 
@@ -405,6 +405,30 @@ impl Client {
     /// As for every request.
     pub fn undelete(&self, request: &Undelete) -> Asked<Undeleted> {
         self.post("/v1/trash/restore".to_owned(), request)
+    }
+
+    /// Mounts a state or a sandbox's head on a directory of the service's machine. `POST /v1/mounts`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn mount(&self, request: &CreateMount) -> Asked<Mount> {
+        self.post("/v1/mounts".to_owned(), request)
+    }
+
+    /// Returns the mounts there are. `GET /v1/mounts`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn mounts(&self) -> Asked<Vec<Mount>> {
+        self.get("/v1/mounts".to_owned()).map(|page: Page<Mount>| page.items)
+    }
+
+    /// Ends a mount. `DELETE /v1/mounts/{id}`.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub fn unmount(&self, id: u64) -> Asked<()> {
+        self.transport.send(&Ask::new(Method::DELETE, format!("/v1/mounts/{id}"))).map(drop)
     }
 
     fn get<T: DeserializeOwned>(&self, target: String) -> Asked<T> {

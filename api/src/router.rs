@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 
 use crate::http::problem::{Failure, Kind};
 use crate::http::{
-    Service, calls, checkpoints, events, files, guests, health, history, idempotency, operations, sandboxes, states,
-    tokens, upkeep,
+    Service, calls, checkpoints, events, files, guests, health, history, idempotency, mounts, operations, sandboxes,
+    states, tokens, upkeep,
 };
 use crate::middleware;
 use crate::openapi::Document;
@@ -52,6 +52,7 @@ pub(crate) fn documented(
         .routes(routes!(operations::redo))
         .routes(routes!(operations::restore))
         .routes(routes!(history::revert))
+        .routes(routes!(mounts::create))
         .routes(routes!(upkeep::undelete))
         .routes(routes!(upkeep::upkeep));
     let rest = OpenApiRouter::default()
@@ -72,6 +73,8 @@ pub(crate) fn documented(
         .routes(routes!(files::get, files::head, files::put, files::remove))
         .routes(routes!(states::export))
         .routes(routes!(upkeep::retention, upkeep::set_retention, upkeep::clear_retention))
+        .routes(routes!(mounts::list))
+        .routes(routes!(mounts::delete))
         .routes(routes!(upkeep::trash))
         .routes(routes!(upkeep::store))
         .routes(routes!(upkeep::verify));

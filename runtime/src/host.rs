@@ -111,6 +111,7 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     /// What the last round of upkeep did.
     pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) mounts: crate::mount::Mounts,
     /// Wakes upkeep when the service stops.
     pub(crate) bell: Arc<Bell>,
     sandboxes: Mutex<Registry>,
@@ -167,6 +168,7 @@ impl Host {
             counts: Counts::default(),
             upkeep: Mutex::default(),
             bell: Arc::default(),
+            mounts: crate::mount::Mounts::default(),
             sandboxes: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
@@ -319,6 +321,7 @@ impl Host {
     pub fn shutdown(&self, grace: Duration) {
         self.world.stopping.store(true, Ordering::SeqCst);
         self.world.bell.ring();
+        self.world.mounts.end_all();
         let until = Instant::now() + grace;
         self.wait_for_calls(until);
         let all: Vec<_> = self.world.registry().by_id.values().map(Arc::clone).collect();

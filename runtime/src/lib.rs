@@ -24,6 +24,7 @@ mod history;
 mod host;
 mod limits;
 mod live;
+mod mount;
 mod mounts;
 mod offline;
 mod operation;
@@ -50,6 +51,7 @@ pub use history::HistoryCursor;
 pub use host::{Components, Host, HostStats, Settings};
 pub use limits::{Limit, LimitExceeded, ProcExit};
 pub use live::{Chunk, LiveCall, LiveStatus};
+pub use mount::{MountInfo, MountTarget};
 pub use offline::{Look, Seen, Verification, repair};
 pub use record::{
     Call, CallRequest, CallStatus, CallSummary, CallUsage, Checkpoint, CreateRequest, FileInfo, ForkRequest, Moved,

@@ -20,6 +20,7 @@ mod guests;
 mod history;
 mod log;
 mod ls;
+mod mount;
 mod openapi;
 mod place;
 mod progress;
@@ -136,6 +137,8 @@ enum Command {
     Trash(trash::Trash),
     Retention(retention::Retention),
     Export(export::Export),
+    Mount(mount::Mount),
+    Unmount(mount::Unmount),
     Store(store::Store),
     Tokens(tokens::Tokens),
     Openapi(openapi::Openapi),
@@ -182,6 +185,8 @@ impl Command {
             Self::Rm(rm) => rm.run(console),
             Self::Trash(trash) => trash.run(console),
             Self::Retention(retention) => retention.run(console),
+            Self::Mount(mount) => mount.run(console),
+            Self::Unmount(unmount) => unmount.run(console),
             Self::Store(store) => store.run(console),
             Self::Export(export) => export.run(console),
             Self::Tokens(tokens) => tokens.run(console),

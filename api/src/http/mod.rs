@@ -11,6 +11,7 @@ pub(crate) mod guests;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod idempotency;
+pub(crate) mod mounts;
 pub(crate) mod operations;
 pub(crate) mod output;
 pub(crate) mod page;

@@ -4,6 +4,7 @@
 //! they do not know; answers may grow new ones. Ids are texts, times are RFC 3339 in UTC, sizes are bytes.
 
 mod call;
+mod mount;
 mod token;
 mod tree;
 mod upkeep;
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
+pub use mount::{CreateMount, Mount};
 pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
 pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind};
 pub use upkeep::{
