@@ -11,6 +11,8 @@
 
 #![deny(missing_docs)]
 
+mod bundle;
+mod check;
 mod closure;
 mod codec;
 mod diff;
@@ -27,6 +29,10 @@ mod store;
 mod transaction;
 mod tree;
 
+pub use bundle::{
+    BUNDLE_MAGIC, BundleError, BundleProgress, BundleSummary, ImportedBundle, export_bundle, import_bundle,
+};
+pub use check::{CheckMemo, CheckReport, Violation, check_state};
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
 pub use export::export_tar;

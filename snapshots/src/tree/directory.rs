@@ -19,7 +19,7 @@ use crate::node::{NodeBatch, NodeKind};
 pub(crate) const LEAF_ENTRIES_MAX: usize = 48;
 const BITS: usize = 5;
 /// Levels of branches: all bits of a hash but the last.
-const LEVELS_MAX: usize = 256 / BITS;
+pub(crate) const LEVELS_MAX: usize = 256 / BITS;
 const FORMAT: u8 = 1;
 
 /// A name's place among all names.
@@ -32,7 +32,7 @@ pub(crate) fn name_hash(name: &[u8]) -> Hash {
 }
 
 /// Returns the child of a branch at `level` that a hash leads to.
-fn slot(hash: &Hash, level: usize) -> usize {
+pub(crate) fn slot(hash: &Hash, level: usize) -> usize {
     let bit = level * BITS;
     // Past the last bit all is one child: only a damaged or hostile tree is so deep.
     let byte = |index: usize| hash.get(index).copied().unwrap_or_default();
