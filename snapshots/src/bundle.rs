@@ -7,7 +7,8 @@
 mod known;
 mod read;
 #[cfg(test)]
-mod tests;
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
+pub(crate) mod tests;
 mod write;
 
 use std::io;
