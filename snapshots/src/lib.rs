@@ -37,7 +37,7 @@ pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
 pub use export::export_tar;
 pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
-pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
+pub use import::{ImportOptions, ImportProgress, Imported, TarOptions, import_directory, import_tar};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use state::TreeUsage;
