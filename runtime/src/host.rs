@@ -1,7 +1,6 @@
 //! The host: the one place where store, guests, policies and sandboxes are wired together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +9,13 @@ use std::time::{Duration, Instant};
 use sandglass_policy::Policy;
 use sandglass_snapshots::{
     CallId, Durability, EntryBody, ImportProgress, OperationKind, SandboxId, StateId, Store, StoreOptions, StoreStats,
-    Timestamp, export_tar,
+    Timestamp,
 };
 
 use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{Error, ErrorKind};
+use crate::exchange::Kept;
 use crate::guest::Guests;
 use crate::record::{CreateDetail, CreateRequest, SandboxInfo};
 use crate::sandbox::{Sandbox, Shared};
@@ -37,6 +37,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Threads that read files at an import.
     pub import_threads: usize,
+    /// Bytes that an imported bundle or archive may have, unpacked.
+    pub import_bytes_max: u64,
 }
 
 impl Settings {
@@ -51,6 +53,7 @@ impl Settings {
             turn_wait_max: Duration::from_secs(30),
             policy: Policy::default(),
             import_threads: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            import_bytes_max: 16 << 30,
         }
     }
 }
@@ -105,6 +108,8 @@ pub(crate) struct World {
     /// Where guests run: a thread each, apart from whoever asks.
     pub(crate) threads: tokio::runtime::Runtime,
     pub(crate) counts: Counts,
+    /// States that came from elsewhere and that no sandbox has yet.
+    pub(crate) imported: Mutex<Kept>,
     sandboxes: Mutex<Registry>,
     stopping: AtomicBool,
 }
@@ -157,6 +162,7 @@ impl Host {
             entropy: components.entropy,
             threads,
             counts: Counts::default(),
+            imported: Mutex::default(),
             sandboxes: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
@@ -233,16 +239,6 @@ impl Host {
             Error::not_found("unknown_sandbox", format!("there is no sandbox `{shown}`"))
                 .hinted("list the sandboxes to see their names and ids")
         })
-    }
-
-    /// Writes a state's files, or those below `path`, as a tar archive.
-    ///
-    /// # Errors
-    /// There is no such state or path, or `out` fails.
-    pub fn export_state(&self, state: StateId, path: Option<&str>, out: &mut dyn Write) -> Result<(), Error> {
-        self.known_state(state)?;
-        let parts = crate::files::parts(path.unwrap_or("/"))?;
-        export_tar(&self.world.store, state, &parts, out).map_err(Error::from)
     }
 
     /// Returns the state, if the store has it.

@@ -18,6 +18,7 @@ mod create;
 mod engine;
 mod entropy;
 mod error;
+mod exchange;
 mod files;
 mod guest;
 mod host;
@@ -39,6 +40,7 @@ pub use clock::{Clock, SystemClock};
 pub use compile::{Compiler, compile_worker_main};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
+pub use exchange::{ExportFormat, ExportRequest, ImportFormat, ImportedStates};
 pub use files::FILE_BYTES_MAX;
 pub use guest::{GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Progress, Verdict};
 pub use host::{Components, Host, HostStats, Settings};
@@ -50,6 +52,6 @@ pub use record::{
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
-    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, IdError, ImportProgress, Kind, SandboxId, Side,
+    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, Hold, IdError, ImportProgress, Kind, SandboxId, Side,
     StateId, StoreStats, Timestamp,
 };
