@@ -28,6 +28,8 @@ pub struct Settings {
     pub calls_running_max: usize,
     /// Most calls that wait for one sandbox.
     pub queue_per_sandbox_max: usize,
+    /// Most bytes of a bundle or archive that is imported, as it comes and unpacked.
+    pub import_bytes_max: u64,
     /// How long running requests may go on after the service was asked to stop.
     pub grace: Duration,
 }
@@ -46,6 +48,7 @@ impl Settings {
             durable: true,
             calls_running_max: 64,
             queue_per_sandbox_max: 64,
+            import_bytes_max: 16 << 30,
             grace: Duration::from_secs(10),
         }
     }

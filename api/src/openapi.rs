@@ -134,7 +134,8 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         operation["operationId"] = json!(format!("{tag}_{name}"));
     }
     operation["responses"]["default"] = json!({ "$ref": "#/components/responses/Problem" });
-    if method == "post" {
+    // What is not JSON is streamed, and not remembered.
+    if method == "post" && (has_json || operation.get("requestBody").is_none()) {
         let key = json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "Makes a repetition of this request harmless: it gets the answer of the first. Kept for 24 hours.",

@@ -63,7 +63,9 @@ pub(crate) fn documented(
         .routes(routes!(events::events))
         .routes(routes!(files::root))
         .routes(routes!(files::get, files::head, files::put, files::remove))
-        .routes(routes!(states::export));
+        .routes(routes!(states::export))
+        // Not remembered: its body is never held whole, and doing it twice does what once does.
+        .routes(routes!(states::import));
     service.merge(once(changes)).merge(rest)
 }
 

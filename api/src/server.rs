@@ -157,6 +157,7 @@ fn host_settings(settings: &Settings, data: &Path) -> sandglass_runtime::Setting
         durability: if settings.durable { Durability::Disk } else { Durability::Process },
         calls_running_max: settings.calls_running_max,
         queue_per_sandbox_max: settings.queue_per_sandbox_max,
+        import_bytes_max: settings.import_bytes_max,
         ..sandglass_runtime::Settings::new(data.join("store"))
     }
 }

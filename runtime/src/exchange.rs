@@ -106,9 +106,7 @@ impl Host {
         let parts = crate::files::parts(request.path.as_deref().unwrap_or("/"))?;
         match request.format {
             ExportFormat::Tar => export_tar(store, state, &parts, out).map_err(Error::from),
-            ExportFormat::TarZstd => {
-                compressed(out, |out| export_tar(store, state, &parts, out).map_err(Error::from))
-            }
+            ExportFormat::TarZstd => compressed(out, |out| export_tar(store, state, &parts, out).map_err(Error::from)),
             ExportFormat::PlainBundle => bundle(self, state, &request.bases, out),
             ExportFormat::Bundle => compressed(out, |out| bundle(self, state, &request.bases, out)),
         }
@@ -148,8 +146,19 @@ impl Host {
         // The answer promises that they are there.
         self.world.store.sync()?;
         self.keep_imported(imported.states.clone(), hold);
-        tracing::info!(states = imported.states.len(), nodes.new = imported.nodes_new, bytes = imported.bytes, "imported");
+        tracing::info!(
+            states = imported.states.len(),
+            nodes.new = imported.nodes_new,
+            bytes = imported.bytes,
+            "imported"
+        );
         Ok(imported)
+    }
+
+    /// Returns how many bytes a bundle or an archive may have, as it comes and unpacked.
+    #[must_use]
+    pub fn import_bytes_max(&self) -> u64 {
+        self.world.settings.import_bytes_max
     }
 
     /// Keeps imported states from being collected, for the last thousand imports.

@@ -52,6 +52,6 @@ pub use record::{
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
-    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, Hold, IdError, ImportProgress, Kind, SandboxId, Side,
-    StateId, StoreStats, Timestamp,
+    CallId, Change, ChangeKind, Diff, DiffSummary, Durability, EntryId, Hold, IdError, ImportProgress, Kind, SandboxId,
+    Side, StateId, StoreStats, Timestamp,
 };

@@ -136,7 +136,11 @@ impl Header {
                 states.push(StateId::from(input.id()?));
             }
             let distinct: std::collections::HashSet<_> = states.iter().collect();
-            if distinct.len() == states.len() { Ok(states) } else { Err(CodecError::Range("a state that is named twice")) }
+            if distinct.len() == states.len() {
+                Ok(states)
+            } else {
+                Err(CodecError::Range("a state that is named twice"))
+            }
         };
         let (roots, bases) = (states()?, states()?);
         if roots.is_empty() {

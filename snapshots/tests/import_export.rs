@@ -441,7 +441,8 @@ fn what_an_archive_should_not_hold_is_left_out_and_named() {
     add(&mut archive, Type::Symlink, "nowhere", "", b"");
     let archive = archive.into_inner().expect("an archive");
     let imported = import_archive(&store, &archive, 0).expect("it is taken in");
-    let skipped: Vec<_> = imported.skipped.iter().map(|(path, reason)| (path.to_str().expect("a name"), &**reason)).collect();
+    let skipped: Vec<_> =
+        imported.skipped.iter().map(|(path, reason)| (path.to_str().expect("a name"), &**reason)).collect();
     assert_eq!(
         skipped,
         [

@@ -17,6 +17,7 @@ mod failure;
 mod files;
 mod fork;
 mod guests;
+mod import;
 mod log;
 mod ls;
 mod openapi;
@@ -125,6 +126,7 @@ enum Command {
     Files(files::Files),
     Rm(rm::Rm),
     Export(export::Export),
+    Import(import::Import),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
 }
@@ -165,6 +167,7 @@ impl Command {
             Self::Files(files) => files.run(console),
             Self::Rm(rm) => rm.run(console),
             Self::Export(export) => export.run(console),
+            Self::Import(import) => import.run(console),
             Self::Openapi(openapi) => openapi.run(console),
             Self::Completions(completions) => completions.run(console),
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sandglass_policy::Span;
+use sandglass_policy::{ByteSize, Span};
 
 use super::console::Console;
 use super::failure::{Failure, exit};
@@ -43,6 +43,9 @@ pub(crate) struct Serve {
     /// Most calls that wait for one sandbox.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     queue: u16,
+    /// Most that an imported bundle or archive may have, as it comes and unpacked.
+    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+    import_max: ByteSize,
     /// How long calls may go on after Ctrl-C.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: Span,
@@ -85,6 +88,7 @@ impl Serve {
             settings.calls_running_max = usize::from(calls);
         }
         settings.queue_per_sandbox_max = usize::from(self.queue);
+        settings.import_bytes_max = self.import_max.bytes();
         settings.grace = Duration::from(self.grace);
         let filter = if console.quiet { "error" } else { &self.log };
         let format = if self.log_format == Lines::Json { LogFormat::Json } else { LogFormat::Text };

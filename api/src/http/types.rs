@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
-pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind};
+pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind, ImportedStates, SkippedEntry};
 
 /// The policy document's schema is made by its own crate and put into the components by `openapi.rs`.
 fn policy_schema() -> RefOr<Schema> {

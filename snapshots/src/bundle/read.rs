@@ -110,7 +110,8 @@ impl Import<'_> {
         let number = self.seen.len() as u64 + 1;
         let refused = |reason: &str| BundleError::Node { number, reason: reason.to_owned() };
         let id = node_id(&bytes);
-        let kind = bytes.first().copied().and_then(NodeKind::from_byte).ok_or_else(|| refused("its kind is unknown"))?;
+        let kind =
+            bytes.first().copied().and_then(NodeKind::from_byte).ok_or_else(|| refused("its kind is unknown"))?;
         if self.seen.insert(id, kind).is_some() {
             return Err(BundleError::Twice(id));
         }
@@ -182,13 +183,7 @@ impl Import<'_> {
             hold.absorb(&self.store.hold_state(*state)?);
         }
         let nodes = self.seen.len() as u64;
-        Ok(ImportedBundle {
-            states: header.roots.clone(),
-            nodes,
-            nodes_new: self.nodes_new,
-            bytes: self.bytes,
-            hold,
-        })
+        Ok(ImportedBundle { states: header.roots.clone(), nodes, nodes_new: self.nodes_new, bytes: self.bytes, hold })
     }
 
     /// Checks that the states need all that came, and nothing else but what the base states have.

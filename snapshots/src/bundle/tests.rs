@@ -371,9 +371,7 @@ fn take(transaction: &mut Transaction, step: &Step, number: usize) {
                 target.or_else(|| transaction.create_file(directory(*at), name.as_bytes(), 0o644, NOW).ok()).unwrap();
             transaction.write(target, u64::from(*offset), &noise(u64::from(*seed), usize::from(*length)), NOW)
         }
-        Step::Size(at, size) => {
-            file(*at).map_or(Ok(()), |file| transaction.set_size(file, u64::from(*size), NOW))
-        }
+        Step::Size(at, size) => file(*at).map_or(Ok(()), |file| transaction.set_size(file, u64::from(*size), NOW)),
         Step::Remove(at) => match all.get(usize::from(*at) % all.len().max(1)) {
             Some((directory, name, ..)) => transaction.remove_tree(*directory, name, NOW),
             None => Ok(()),
@@ -392,9 +390,7 @@ fn take(transaction: &mut Transaction, step: &Step, number: usize) {
             }
             None => Ok(()),
         },
-        Step::Symlink(at) => {
-            transaction.create_symlink(directory(*at), name.as_bytes(), b"anywhere", NOW).map(drop)
-        }
+        Step::Symlink(at) => transaction.create_symlink(directory(*at), name.as_bytes(), b"anywhere", NOW).map(drop),
         Step::Many(at, count) => {
             let directory = directory(*at);
             for one in 0..*count {

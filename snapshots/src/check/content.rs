@@ -34,9 +34,8 @@ pub(super) fn check_content(
 ) -> Result<Option<String>, StoreError> {
     let size = record.size;
     let checked = match &record.content {
-        Content::Blob(id) => extent(source, memo, *id, 0, false).map(|found| {
-            (found.end != size).then(|| format!("it has {} bytes, and its entry says {size}", found.end))
-        }),
+        Content::Blob(id) => extent(source, memo, *id, 0, false)
+            .map(|found| (found.end != size).then(|| format!("it has {} bytes, and its entry says {size}", found.end))),
         Content::Chunks(Some(root)) => extent(source, memo, *root, level_for(size), false).map(|found| {
             (found.end > size).then(|| format!("it has bytes up to {}, and its entry says {size}", found.end))
         }),

@@ -144,7 +144,10 @@ fn trees_that_do_not_fit_together_are_told() {
     says(&|batch| (None, table(batch, 7, file(8, b"")), (0, 2)), "is not its inode number");
     says(&|batch| (None, table(batch, 7, directory(7, None)), (0, 2)), "can't be in the link table");
     let two = |batch: &mut NodeBatch| seal(batch, vec![entry("a", linked(7)), entry("b", linked(7))]);
-    says(&|batch| (two(batch), table(batch, 7, Record { links: 3, ..file(7, b"") }), (0, 2)), "counts 3 names and has 2");
+    says(
+        &|batch| (two(batch), table(batch, 7, Record { links: 3, ..file(7, b"") }), (0, 2)),
+        "counts 3 names and has 2",
+    );
     let symlink = with(Record { links: 2, ..file(7, b"") }, 0, Content::Symlink(Bytes::from_static(b"t")));
     says(&|batch| (two(batch), table(batch, 7, symlink.clone()), (0, 2)), "say another kind");
     // Two directories that hold nothing but names of one file are the same node, and right.

@@ -152,7 +152,8 @@ impl TreeWalk<'_> {
         open.summary.entries = entries.len() as u64;
         open.summary.place = entries.first().map(|entry| entry.hash);
         if let Some(first) = entries.first() {
-            let shared = entries.iter().all(|entry| (0..level).all(|at| slot(&entry.hash, at) == slot(&first.hash, at)));
+            let shared =
+                entries.iter().all(|entry| (0..level).all(|at| slot(&entry.hash, at) == slot(&first.hash, at)));
             if !shared {
                 self.add(path, "a leaf of a directory has names that belong elsewhere");
             }

@@ -171,11 +171,7 @@ impl Import<'_> {
     }
 
     /// Takes an entry in, or says why it is left out.
-    fn taken(
-        &mut self,
-        entry: &mut Entry<'_, Metered<'_>>,
-        path: &[u8],
-    ) -> Result<Result<(), String>, StoreError> {
+    fn taken(&mut self, entry: &mut Entry<'_, Metered<'_>>, path: &[u8]) -> Result<Result<(), String>, StoreError> {
         let kind = entry.header().entry_type();
         let is_directory = kind.is_dir() || (kind.is_file() && path.ends_with(b"/"));
         let is_file = kind.is_file() || kind == EntryType::Continuous || kind.is_gnu_sparse();
@@ -312,12 +308,7 @@ impl Import<'_> {
         }
     }
 
-    fn add_directory(
-        &mut self,
-        parent: usize,
-        name: &[u8],
-        attributes: WalkedAttributes,
-    ) -> Result<usize, StoreError> {
+    fn add_directory(&mut self, parent: usize, name: &[u8], attributes: WalkedAttributes) -> Result<usize, StoreError> {
         self.count()?;
         let index = self.directories.len();
         self.directories.push(Directory { attributes, names: HashMap::new() });
