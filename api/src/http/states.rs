@@ -40,6 +40,7 @@ pub(crate) struct ExportQuery {
     #[param(pattern = "^/")]
     path: Option<String>,
     /// Of a bundle: a state that its receiver has, so that what it holds is left out. May be repeated.
+    #[param(required = false)]
     base: Vec<String>,
     /// Of a bundle: `false` leaves it uncompressed.
     compress: Option<bool>,

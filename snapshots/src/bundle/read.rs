@@ -22,6 +22,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// Bytes of states that are kept back at most.
 const STATE_BYTES_MAX: usize = 256 << 20;
 
+/// Nodes of one bundle at most: the name of each is kept in memory until the end.
+const NODES_MAX: u64 = 32 << 20;
+
 /// How far an import is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BundleProgress {
@@ -109,6 +112,9 @@ impl Import<'_> {
     fn take(&mut self, bytes: Bytes) -> Result<(), BundleError> {
         let number = self.seen.len() as u64 + 1;
         let refused = |reason: &str| BundleError::Node { number, reason: reason.to_owned() };
+        if number > NODES_MAX {
+            return Err(refused("there are too many"));
+        }
         let id = node_id(&bytes);
         let kind =
             bytes.first().copied().and_then(NodeKind::from_byte).ok_or_else(|| refused("its kind is unknown"))?;

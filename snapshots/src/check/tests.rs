@@ -22,8 +22,9 @@ fn file(inode: u64, bytes: &'static [u8]) -> Record {
     Record { inode: Inode(inode), mode: 0o644, modified: Timestamp(0), size: bytes.len() as u64, links: 1, content }
 }
 
-fn with(record: Record, size: u64, content: Content) -> Record {
-    Record { size, content, ..record }
+fn with(mut record: Record, size: u64, content: Content) -> Record {
+    (record.size, record.content) = (size, content);
+    record
 }
 
 fn directory(inode: u64, root: Option<NodeId>) -> Record {
@@ -113,10 +114,13 @@ fn entries_that_can_not_be_are_told_with_their_paths() {
     }
 }
 
+/// Roots of the tree and of the link table, and what the state shall count.
+type Made = (Option<NodeId>, Option<NodeId>, (u64, u64));
+
 #[test]
 fn trees_that_do_not_fit_together_are_told() {
     let (_directory, store) = store();
-    let says = |make: &dyn Fn(&mut NodeBatch) -> (Option<NodeId>, Option<NodeId>, (u64, u64)), says: &str| {
+    let says = |make: &dyn Fn(&mut NodeBatch) -> Made, says: &str| {
         let mut batch = NodeBatch::new();
         let (root, links, usage) = make(&mut batch);
         let told = check(&store, put(&store, batch, root, links, usage));

@@ -27,6 +27,8 @@ use crate::tree::{Content, Nodes, add_chunk, content_of_chunks};
 
 /// Bytes that the headers of one entry may have, long names and all: the archive's reader holds them in memory.
 const HEADER_BYTES_MAX: u64 = 1 << 20;
+/// Names that each file or directory of the quota may have in the archive, on average: hard links and repetitions cost memory.
+const NAMES_PER_INODE: u64 = 4;
 /// Entries that may be left out; an archive with more is not what it seems.
 const SKIPPED_MAX: usize = 10_000;
 const CHUNK: u64 = CHUNK_BYTES as u64;
@@ -64,11 +66,12 @@ pub fn import_tar(
         leaves: Vec::new(),
         skipped: Vec::new(),
         found: 1,
+        entries: 0,
         progress: ImportProgress::default(),
     };
-    let mut entries = archive.entries().map_err(unreadable)?;
+    let entries = archive.entries().map_err(unreadable)?;
     budget.set(HEADER_BYTES_MAX);
-    while let Some(entry) = entries.next() {
+    for entry in entries {
         let mut entry = entry.map_err(unreadable)?;
         // What it takes in the archive, read or passed over, up to the end of the next one's headers.
         let is_sparse = entry.header().entry_type().is_gnu_sparse();
@@ -152,12 +155,19 @@ struct Import<'a> {
     skipped: Vec<(PathBuf, String)>,
     /// Files, directories and links, also those that were replaced.
     found: u64,
+    /// Entries read.
+    entries: u64,
     progress: ImportProgress,
 }
 
 impl Import<'_> {
     fn entry(&mut self, entry: &mut Entry<'_, Metered<'_>>) -> Result<(), StoreError> {
         let path = entry.path_bytes().into_owned();
+        self.entries += 1;
+        let limit = self.options.quota.inodes.saturating_mul(NAMES_PER_INODE);
+        if self.entries > limit {
+            return Err(StoreError::Archive(format!("it has more than {limit} entries")));
+        }
         match self.taken(entry, &path)? {
             Ok(()) => Ok(()),
             Err(_) if self.skipped.len() >= SKIPPED_MAX => {
