@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod demo;
 mod examples;
+mod exchange;
 mod http;
 mod kill;
 mod limits;

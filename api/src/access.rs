@@ -83,6 +83,7 @@ pub(crate) const NEEDS: &[(&str, &str, Scope, Bound)] = {
         ("PUT", "/v1/sandboxes/{sandbox}/files/{*path}", Call, Pinned),
         ("DELETE", "/v1/sandboxes/{sandbox}/files/{*path}", Call, Pinned),
         ("GET", "/v1/states/{state}/export", Read, Filtered),
+        ("POST", "/v1/states", Admin, Refused(ALL)),
         ("POST", "/v1/mounts", Admin, Refused(ALL)),
         ("GET", "/v1/mounts", Admin, Refused(ALL)),
         ("DELETE", "/v1/mounts/{id}", Admin, Refused(ALL)),

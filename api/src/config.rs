@@ -32,6 +32,8 @@ pub struct Settings {
     pub queue_per_sandbox_max: usize,
     /// What is kept, and how often the rest is collected.
     pub upkeep: UpkeepSettings,
+    /// Most bytes of a bundle or archive that is imported, as it comes and unpacked.
+    pub import_bytes_max: u64,
     /// How long running requests may go on after the service was asked to stop.
     pub grace: Duration,
 }
@@ -51,6 +53,7 @@ impl Settings {
             calls_running_max: 64,
             queue_per_sandbox_max: 64,
             upkeep: UpkeepSettings::default(),
+            import_bytes_max: 16 << 30,
             grace: Duration::from_secs(10),
         }
     }

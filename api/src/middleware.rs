@@ -18,13 +18,16 @@ use tracing::Instrument;
 
 use crate::access::{OPEN, admit};
 use crate::auth::Caller;
-use crate::http::Service;
 use crate::http::extract::{FILE_BYTES_MAX, too_large};
 use crate::http::problem::Failure;
+use crate::http::{Service, intake};
 use crate::origin::Origins;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The route whose bodies are streamed, and may be as large as the service's settings say.
+const IMPORTS: &str = "/v1/states";
 
 /// Puts the layers around the routes. Read it from the bottom: the last one added is the first that a request meets.
 pub(crate) fn around(routes: Router, service: &Service, origins: Origins) -> Router {
@@ -32,7 +35,7 @@ pub(crate) fn around(routes: Router, service: &Service, origins: Origins) -> Rou
         // 7. Who is it, and may they? Behind all that needs no answer to this, before all that does.
         .layer(from_fn_with_state(service.clone(), authenticate))
         // 6. A body that says that it is too long is refused before it is sent. Extractors bound the others.
-        .layer(from_fn(bound_body))
+        .layer(from_fn_with_state(service.clone(), bound_body))
         // 5. A handler that panics takes one request with it and nothing else.
         .layer(CatchPanicLayer::custom(panicked))
         // 4. One span, one log line and one count for each request, also for those that panicked.
@@ -137,10 +140,15 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     Failure::internal(format!("a handler panicked: {}", what.unwrap_or("with no text"))).into_response()
 }
 
-async fn bound_body(request: Request, next: Next) -> Response {
+async fn bound_body(State(service): State<Service>, request: Request, next: Next) -> Response {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length: Option<u64> = length.and_then(|text| text.parse().ok());
-    if length.is_some_and(|length| length > FILE_BYTES_MAX as u64) {
+    if request.uri().path() == IMPORTS {
+        let limit = service.host.import_bytes_max();
+        if length.is_some_and(|length| length > limit) {
+            return intake::too_large(limit).into_response();
+        }
+    } else if length.is_some_and(|length| length > FILE_BYTES_MAX as u64) {
         return too_large(FILE_BYTES_MAX).into_response();
     }
     next.run(request).await

@@ -151,8 +151,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         operation["operationId"] = json!(format!("{tag}_{name}"));
     }
     operation["responses"]["default"] = json!({ "$ref": "#/components/responses/Problem" });
-    // A token's secret is told once, so there is no answer that could be kept.
-    if method == "post" && path != "/v1/tokens" {
+    // A token's secret is told once, so there is no answer that could be kept; what is not JSON is streamed, and not
+    // remembered.
+    if method == "post" && path != "/v1/tokens" && (has_json || operation.get("requestBody").is_none()) {
         let key = json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "Makes a repetition of this request harmless: it gets the answer of the first. Kept for 24 hours.",

@@ -77,7 +77,9 @@ pub(crate) fn documented(
         .routes(routes!(mounts::delete))
         .routes(routes!(upkeep::trash))
         .routes(routes!(upkeep::store))
-        .routes(routes!(upkeep::verify));
+        .routes(routes!(upkeep::verify))
+        // Not remembered: its body is never held whole, and doing it twice does what once does.
+        .routes(routes!(states::import));
     service.merge(once(changes)).merge(rest)
 }
 

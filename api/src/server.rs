@@ -158,6 +158,7 @@ fn host_settings(settings: &Settings, data: &Path) -> sandglass_runtime::Setting
         calls_running_max: settings.calls_running_max,
         queue_per_sandbox_max: settings.queue_per_sandbox_max,
         upkeep: settings.upkeep,
+        import_bytes_max: settings.import_bytes_max,
         ..sandglass_runtime::Settings::new(data.join("store"))
     }
 }

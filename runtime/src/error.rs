@@ -124,6 +124,7 @@ impl From<StoreError> for Error {
             StoreError::NewerFormat { .. } => (ErrorKind::Unavailable, "newer_format"),
             StoreError::Locked { .. } => (ErrorKind::Unavailable, "store_in_use"),
             StoreError::TooLarge { .. } => (ErrorKind::Limit, "too_large"),
+            StoreError::Archive(_) => (ErrorKind::Invalid, "invalid_archive"),
             StoreError::Stopped(_) => (ErrorKind::Unavailable, "store_stopped"),
             _ => (ErrorKind::Internal, "store"),
         };

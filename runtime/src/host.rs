@@ -1,7 +1,6 @@
 //! The host: the one place where store, guests, policies and sandboxes are wired together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +9,13 @@ use std::time::{Duration, Instant};
 use sandglass_policy::Policy;
 use sandglass_snapshots::{
     CallId, Durability, EntryBody, ImportProgress, OperationKind, SandboxId, StateId, Store, StoreOptions, StoreStats,
-    Timestamp, export_tar,
+    Timestamp,
 };
 
 use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{Error, ErrorKind};
+use crate::exchange::Kept;
 use crate::guest::Guests;
 use crate::record::{CreateDetail, CreateRequest, SandboxInfo};
 use crate::sandbox::{Sandbox, Shared};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub import_threads: usize,
     /// What is kept, and how often the rest is collected.
     pub upkeep: UpkeepSettings,
+    /// Bytes that an imported bundle or archive may have, unpacked.
+    pub import_bytes_max: u64,
 }
 
 impl Settings {
@@ -55,6 +57,7 @@ impl Settings {
             policy: Policy::default(),
             upkeep: UpkeepSettings::default(),
             import_threads: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            import_bytes_max: 16 << 30,
         }
     }
 }
@@ -114,6 +117,8 @@ pub(crate) struct World {
     pub(crate) mounts: crate::mount::Mounts,
     /// Wakes upkeep when the service stops.
     pub(crate) bell: Arc<Bell>,
+    /// States that came from elsewhere and that no sandbox has yet.
+    pub(crate) imported: Mutex<Kept>,
     sandboxes: Mutex<Registry>,
     stopping: AtomicBool,
 }
@@ -169,6 +174,7 @@ impl Host {
             upkeep: Mutex::default(),
             bell: Arc::default(),
             mounts: crate::mount::Mounts::default(),
+            imported: Mutex::default(),
             sandboxes: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
@@ -265,16 +271,6 @@ impl Host {
     pub fn sandbox_only(&self, name_or_id: &str, only: SandboxId) -> Result<Sandbox, Error> {
         let found = self.sandbox(name_or_id)?;
         if found.id() == only { Ok(found) } else { Err(unknown_sandbox(name_or_id)) }
-    }
-
-    /// Writes a state's files, or those below `path`, as a tar archive.
-    ///
-    /// # Errors
-    /// There is no such state or path, or `out` fails.
-    pub fn export_state(&self, state: StateId, path: Option<&str>, out: &mut dyn Write) -> Result<(), Error> {
-        self.known_state(state)?;
-        let parts = crate::files::parts(path.unwrap_or("/"))?;
-        export_tar(&self.world.store, state, &parts, out).map_err(Error::from)
     }
 
     /// Returns the state, if the store has it.

@@ -18,6 +18,7 @@ mod create;
 mod engine;
 mod entropy;
 mod error;
+mod exchange;
 mod files;
 mod guest;
 mod history;
@@ -45,6 +46,7 @@ pub use clock::{Clock, SystemClock};
 pub use compile::{Compiler, compile_worker_main};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
+pub use exchange::{ExportFormat, ExportRequest, ImportFormat, ImportedStates};
 pub use files::FILE_BYTES_MAX;
 pub use guest::{GuestError, GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Progress, Verdict};
 pub use history::HistoryCursor;
@@ -61,7 +63,8 @@ pub use record::{
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{
     CallId, Change, ChangeKind, CollectStep, Collected, DamagedPlace, DamagedState, Diff, DiffSummary, Durability,
-    EntryId, IdError, ImportProgress, Kind, Repaired, SandboxId, Side, StateId, StoreStats, SurveyProgress, Timestamp,
+    EntryId, Hold, IdError, ImportProgress, Kind, Repaired, SandboxId, Side, StateId, StoreStats, SurveyProgress,
+    Timestamp,
 };
 pub use trash::TrashItem;
 pub use upkeep::{Keep, Upkeep, UpkeepSettings};

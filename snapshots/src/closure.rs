@@ -56,6 +56,11 @@ pub(crate) fn children(id: &NodeId, bytes: &[u8], visit: &mut dyn FnMut(NodeId, 
     Ok(())
 }
 
+/// Says whether a node of this kind names no others, so that it need not be read to walk on.
+pub(crate) const fn is_leaf(kind: NodeKind) -> bool {
+    matches!(kind, NodeKind::Blob | NodeKind::Op)
+}
+
 /// Returns the node below a file or directory entry, if it has one.
 pub(crate) const fn content_root(content: &Content) -> Option<NodeId> {
     match content {

@@ -108,6 +108,9 @@ pub enum StoreError {
     /// The derived index refused.
     #[error("the index: {0}")]
     Index(#[from] rusqlite::Error),
+    /// An archive can't be taken in.
+    #[error("the archive can't be taken in: {0}")]
+    Archive(String),
     /// Writing an export failed.
     #[error("writing an export: {0}")]
     Export(std::io::Error),

@@ -5,6 +5,7 @@
 //! puts into a sandbox.
 
 mod content;
+mod tar;
 mod walk;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 
+pub use self::tar::{TarOptions, import_tar};
 use self::walk::{Child, HostInode, Walked, WalkedAttributes, WalkedDirectory, What, path_of, walk};
 use crate::error::StoreError;
 use crate::id::Timestamp;
@@ -45,7 +47,7 @@ pub struct ImportProgress {
     pub bytes: u64,
 }
 
-/// A directory of the host whose contents are in the store and that is in no state yet.
+/// A directory of the host, or an archive, whose contents are in the store and that is in no state yet.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// Files; one with several names counts once.

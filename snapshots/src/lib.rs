@@ -11,6 +11,8 @@
 
 #![deny(missing_docs)]
 
+mod bundle;
+mod check;
 mod closure;
 mod codec;
 mod collect;
@@ -34,13 +36,17 @@ mod transaction;
 mod tree;
 mod verify;
 
+pub use bundle::{
+    BUNDLE_MAGIC, BundleError, BundleProgress, BundleSummary, ImportedBundle, export_bundle, import_bundle,
+};
+pub use check::{CheckMemo, CheckReport, Violation, check_state};
 pub use collect::{CollectOptions, CollectStep, Collected};
 pub use diff::{Change, ChangeKind, Diff, DiffSummary, Side, diff};
 pub use error::{FsError, StoreError};
 pub use export::export_tar;
 pub use history::{Touch, touched};
 pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
-pub use import::{ImportOptions, ImportProgress, Imported, import_directory};
+pub use import::{ImportOptions, ImportProgress, Imported, TarOptions, import_directory, import_tar};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use repair::{Repaired, repair};

@@ -331,9 +331,11 @@ impl Store {
         Ok(appended)
     }
 
-    fn put_held(&self, nodes: NodeBatch) -> Result<(), StoreError> {
+    /// Writes nodes that are held, and returns how many of them were not there.
+    fn put_held(&self, nodes: NodeBatch) -> Result<u64, StoreError> {
         let phase = self.inner.barrier.enter();
         let mut missing = self.missing(&nodes, &phase)?;
+        let written = missing.len() as u64;
         while let Some(first) = first_part(&mut missing) {
             self.inner.journal.put(first)?;
         }
@@ -344,7 +346,7 @@ impl Store {
         // Contents come by the gigabyte and are rarely read next; what leads to them is.
         let is_blob = |bytes: &Bytes| bytes.first() == Some(&(NodeKind::Blob as u8));
         self.inner.nodes.keep(nodes.into_nodes().filter(|(_, bytes)| !is_blob(bytes)));
-        Ok(())
+        Ok(written)
     }
 
     /// Returns when everything appended and put before is on the disk, whatever the store's [`Durability`].

@@ -4,7 +4,7 @@
 //! names it, once, from the leaves up. A clone is a savepoint: it shares everything that neither of the two changes.
 
 mod attach;
-mod directory;
+pub(crate) mod directory;
 mod file;
 mod patch;
 mod seal;

@@ -5,7 +5,7 @@ pub(crate) mod directory;
 pub(crate) mod record;
 pub(crate) mod source;
 
-pub(crate) use content::{File, add_chunk, children_of, content_of_chunks, level_of};
+pub(crate) use content::{File, add_chunk, children_of, content_of_chunks, level_for, level_of, span};
 pub(crate) use directory::{Directory, Entry};
 pub(crate) use record::{Content, Record};
 pub(crate) use source::{DirectoryCache, Nodes};

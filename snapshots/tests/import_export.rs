@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use sandglass_snapshots::{
     Durability, FsError, ImportOptions, Imported, Inode, Kind, Quota, StateId, Store, StoreError, StoreOptions,
-    Timestamp, Transaction, export_tar, import_directory,
+    TarOptions, Timestamp, Transaction, export_tar, import_directory, import_tar,
 };
 
 const QUOTA: Quota = Quota { bytes: 1 << 40, inodes: 1 << 20 };
@@ -357,4 +357,144 @@ fn an_import_is_work_in_a_transaction_like_any_other() {
     };
     assert_eq!(read(&mut transaction, [b"one", b"b"]), (*b"FROM the host", 2), "the name outside does not count");
     assert_eq!(read(&mut transaction, [b"two", b"b"]), (*b"from the host", 2));
+}
+
+fn import_archive(store: &Store, archive: &[u8], strip: usize) -> Result<Imported, StoreError> {
+    import_tar(store, &mut &archive[..], &TarOptions { quota: QUOTA, strip }, &mut |_| {})
+}
+
+#[test]
+fn an_archive_comes_in_as_the_directory_that_it_was_made_of() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let root = temporary.path().join("root");
+    fs::create_dir(&root).expect("a directory");
+    make(&root);
+    let store = open(&temporary.path().join("data"));
+    let directory = import(&store, &root, 2);
+    let state = state_of(&store, &directory);
+    let mut archive = Vec::new();
+    export_tar(&store, state, &[b"workspace"], &mut archive).expect("an archive");
+    let other = open(&temporary.path().join("other"));
+    let imported = import_archive(&other, &archive, 1).expect("it is taken in");
+    assert_eq!(imported.skipped, []);
+    assert_eq!(
+        (imported.files, imported.directories, imported.symlinks, imported.bytes),
+        (directory.files, directory.directories, directory.symlinks, directory.bytes)
+    );
+    assert_eq!(state_of(&other, &imported), state);
+    for length in (1..archive.len() - 1024).step_by(40_009) {
+        // Cut between two entries it is a whole archive without an end, as `tar` says too.
+        if let Ok(part) = import_archive(&other, &archive[..length], 1) {
+            assert!(part.files < directory.files || length % 512 == 0);
+        }
+    }
+    // Programs that pack in other forms, where there is one. Extended headers with line ends in names can't be read.
+    fs::remove_file(root.join(OsStr::from_bytes(b"not \xff utf-8 \n"))).expect("a file");
+    for form in [&["--format=gnu", "-S"][..], &["--format=pax"], &["--format=posix", "--hard-dereference"]] {
+        let packed = std::process::Command::new("tar").args(form).arg("-C").arg(&root).args(["-cf", "-", "."]).output();
+        let Ok(packed) = packed.map(|packed| packed.stdout) else { continue };
+        let imported = import_archive(&other, &packed, 0).expect("it is taken in");
+        assert_eq!(imported.skipped, [], "{form:?}");
+        let mut transaction = other.begin(state_of(&other, &imported), QUOTA).expect("the state is there");
+        let workspace = transaction.lookup(Inode::ROOT, b"workspace").expect("it was attached");
+        let (stored, host) = (stored_tree(&mut transaction, workspace), host_tree(&root));
+        assert_eq!(stored.keys().collect::<Vec<_>>(), host.keys().collect::<Vec<_>>());
+        for (path, seen) in &host {
+            assert!(stored[path].bytes == seen.bytes, "{form:?}: {}", path.escape_ascii());
+        }
+    }
+}
+
+/// Adds an entry whose name is taken as it is, however bad.
+fn add(archive: &mut tar::Builder<Vec<u8>>, kind: tar::EntryType, name: &str, target: &str, bytes: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o640);
+    header.set_mtime(5);
+    let old = header.as_old_mut();
+    old.name[..name.len()].copy_from_slice(name.as_bytes());
+    old.linkname[..target.len()].copy_from_slice(target.as_bytes());
+    header.set_cksum();
+    archive.append(&header, bytes).expect("it fits");
+}
+
+#[test]
+fn what_an_archive_should_not_hold_is_left_out_and_named() {
+    use tar::EntryType as Type;
+    let temporary = tempfile::tempdir().expect("a directory");
+    let store = open(&temporary.path().join("data"));
+    let mut archive = tar::Builder::new(Vec::new());
+    add(&mut archive, Type::Regular, "/etc/passwd", "", b"root");
+    add(&mut archive, Type::Regular, "a/../../b", "", b"up");
+    add(&mut archive, Type::Symlink, "out", "/etc", b"");
+    add(&mut archive, Type::Regular, "out/passwd", "", b"root");
+    add(&mut archive, Type::Block, "device", "", b"");
+    add(&mut archive, Type::Fifo, "pipe", "", b"");
+    add(&mut archive, Type::Link, "hard", "../outside", b"");
+    add(&mut archive, Type::Link, "early", "later", b"");
+    add(&mut archive, Type::Regular, "later", "", b"first");
+    add(&mut archive, Type::Regular, "./later", "", b"second");
+    add(&mut archive, Type::Regular, "later/below", "", b"");
+    add(&mut archive, Type::Link, "deep/er/name", "later", b"");
+    add(&mut archive, Type::Regular, "deep", "", b"no file");
+    add(&mut archive, Type::Symlink, "nowhere", "", b"");
+    let archive = archive.into_inner().expect("an archive");
+    let imported = import_archive(&store, &archive, 0).expect("it is taken in");
+    let skipped: Vec<_> =
+        imported.skipped.iter().map(|(path, reason)| (path.to_str().expect("a name"), &**reason)).collect();
+    assert_eq!(
+        skipped,
+        [
+            ("/etc/passwd", "its path is absolute"),
+            ("a/../../b", "its path leads upwards"),
+            ("deep", "a directory of this name is not empty"),
+            ("device", "it is a device"),
+            ("early", "what it links to did not come before it"),
+            ("hard", "its path leads upwards"),
+            ("later/below", "its path leads through a file"),
+            ("nowhere", "its target is empty, too long or not allowed"),
+            ("out/passwd", "its path leads through a symbolic link"),
+            ("pipe", "it is a pipe"),
+        ]
+    );
+    let mut transaction = store.begin(state_of(&store, &imported), QUOTA).expect("the state is there");
+    let workspace = transaction.lookup(Inode::ROOT, b"workspace").expect("it was attached");
+    let tree = stored_tree(&mut transaction, workspace);
+    let names: Vec<_> = tree.keys().map(|name| name.escape_ascii().to_string()).collect();
+    assert_eq!(names, ["deep", "deep/er", "deep/er/name", "later", "out"]);
+    assert_eq!((&tree[&b"later"[..]].bytes[..], tree[&b"later"[..]].links), (&b"second"[..], 2));
+    assert_eq!((tree[&b"deep"[..]].mode, tree[&b"deep"[..]].modified), (0o755, 0));
+}
+
+#[test]
+fn an_archive_that_is_too_large_or_is_none_is_refused() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let store = open(&temporary.path().join("data"));
+    let refused = |archive: &[u8], quota: Quota| {
+        let refused = import_tar(&store, &mut &*archive, &TarOptions { quota, strip: 0 }, &mut |_| {});
+        refused.expect_err("it is refused").to_string()
+    };
+    // It says that it holds a terabyte, and nothing comes.
+    let mut header = tar::Header::new_gnu();
+    header.set_path("large").expect("a name");
+    header.set_size(1 << 40);
+    header.set_mode(0o644);
+    header.set_cksum();
+    let small = Quota { bytes: 1 << 30, inodes: 3 };
+    assert!(refused(header.as_bytes(), small).contains("more than 1073741824"));
+    assert!(refused(header.as_bytes(), QUOTA).contains("can't be taken in"));
+    let mut many = tar::Builder::new(Vec::new());
+    add(&mut many, tar::EntryType::Regular, "a/b/c/d", "", b"");
+    assert!(refused(&many.into_inner().expect("an archive"), small).contains("more than 3 files"));
+    assert!(refused(&[7; 5000], QUOTA).contains("can't be taken in"));
+    // A name that goes on and on.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_size(1 << 40);
+    header.set_cksum();
+    let name = std::io::Read::chain(&header.as_bytes()[..], std::io::repeat(b'n'));
+    let mut name = std::io::BufReader::new(name);
+    let refused = import_tar(&store, &mut name, &TarOptions { quota: QUOTA, strip: 0 }, &mut |_| {});
+    assert!(refused.expect_err("it is refused").to_string().contains("headers"));
 }

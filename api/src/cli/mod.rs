@@ -18,6 +18,7 @@ mod files;
 mod fork;
 mod guests;
 mod history;
+mod import;
 mod log;
 mod ls;
 mod mount;
@@ -137,6 +138,7 @@ enum Command {
     Trash(trash::Trash),
     Retention(retention::Retention),
     Export(export::Export),
+    Import(import::Import),
     Mount(mount::Mount),
     Unmount(mount::Unmount),
     Store(store::Store),
@@ -189,6 +191,7 @@ impl Command {
             Self::Unmount(unmount) => unmount.run(console),
             Self::Store(store) => store.run(console),
             Self::Export(export) => export.run(console),
+            Self::Import(import) => import.run(console),
             Self::Tokens(tokens) => tokens.run(console),
             Self::Openapi(openapi) => openapi.run(console),
             Self::Completions(completions) => completions.run(console),

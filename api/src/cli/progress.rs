@@ -1,5 +1,6 @@
 //! Shows that something goes on, on standard error: a bar or a spinner on a terminal, a line a step elsewhere.
 
+use std::io::{self, Read};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -27,6 +28,39 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.spinner.finish_and_clear();
+    }
+}
+
+/// Bytes on their way, counted as they are read: a bar when it is known how many there are. Nothing off a terminal.
+pub(crate) struct Counted<R> {
+    from: R,
+    bar: ProgressBar,
+}
+
+impl<R> Counted<R> {
+    pub(crate) fn new(console: &Console, text: &str, total: Option<u64>, from: R) -> Self {
+        let bar = ProgressBar::with_draw_target(total, target(console));
+        bar.set_style(style(match total {
+            Some(_) => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            None => "{spinner} {msg} {bytes} {bytes_per_sec} {elapsed}",
+        }));
+        bar.set_message(text.to_owned());
+        bar.enable_steady_tick(TICK);
+        Self { from, bar }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.bar.inc(count as u64);
+        Ok(count)
+    }
+}
+
+impl<R> Drop for Counted<R> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) struct Serve {
     /// Most calls that wait for one sandbox.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     queue: u16,
+    /// Most that an imported bundle or archive may have, as it comes and unpacked.
+    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+    import_max: ByteSize,
     /// How long calls may go on after Ctrl-C.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: Span,
@@ -117,6 +120,7 @@ impl Serve {
             settings.calls_running_max = usize::from(calls);
         }
         settings.queue_per_sandbox_max = usize::from(self.queue);
+        settings.import_bytes_max = self.import_max.bytes();
         settings.grace = Duration::from(self.grace);
         settings.upkeep = UpkeepSettings {
             keep: Keep {

@@ -7,7 +7,7 @@ use ureq::{Body, BodyReader};
 
 use super::transport::{Ask, encode, encode_path};
 use super::{Asked, Client, ClientError, JSON, PAGE, at, reader};
-use crate::http::types::{FileEntry, Moved, Page};
+use crate::http::types::{FileEntry, ImportedStates, Moved, Page};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -121,9 +121,37 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; there is no such state or path.
     pub fn export(&self, state: &str, path: Option<&str>) -> Asked<impl Read + use<>> {
-        let query = path.map_or_else(String::new, |path| format!("?path={}", encode(path)));
+        self.export_as(state, "tar", path, &[])
+    }
+
+    /// Opens a state as `tar`, `tar.zst` or `bundle`; a bundle leaves out what the states `bases` have.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; there is no such state, base or path.
+    pub fn export_as(
+        &self,
+        state: &str,
+        format: &str,
+        path: Option<&str>,
+        bases: &[String],
+    ) -> Asked<impl Read + use<>> {
+        let mut query = format!("?format={}", encode(format));
+        let pairs = path.map(|path| ("path", path)).into_iter();
+        for (name, value) in pairs.chain(bases.iter().map(|base| ("base", &**base))) {
+            query.push_str(&format!("&{name}={}", encode(value)));
+        }
         let ask = Ask::new(Method::GET, format!("/v1/states/{}/export{query}", encode(state)));
         self.transport.send_again(&ask).map(reader)
+    }
+
+    /// Imports a bundle, or an archive with `strip` leading directories taken off each name. `POST /v1/states`.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; what came is not what it should be, or builds on states that are not there.
+    pub fn import(&self, format: &str, strip: u16, from: &mut dyn Read) -> Asked<ImportedStates> {
+        let strip = if strip == 0 { String::new() } else { format!("&strip={strip}") };
+        let ask = Ask::new(Method::POST, format!("/v1/states?format={}{strip}", encode(format)));
+        self.transport.json(self.transport.send_stream(&ask, BYTES, from)?)
     }
 
     /// Copies what was opened to where it shall go; returns how many bytes it was.

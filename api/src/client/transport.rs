@@ -7,8 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 use super::error::ClientError;
 use crate::http::types::Problem;
@@ -85,6 +86,29 @@ impl Transport {
 
     /// Sends a request once. Answers that refuse are errors.
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response<Body>, ClientError> {
+        let request = self.request(ask);
+        let answer = match ask.body {
+            Some((kind, bytes)) => {
+                let request = request.header("content-type", kind).body(bytes);
+                self.agent.run(request.map_err(|error| self.unusable(&error))?)
+            }
+            None => self.agent.run(request.body(()).map_err(|error| self.unusable(&error))?),
+        };
+        self.answered(answer)
+    }
+
+    /// Sends a request once, with a body that is read while it is sent.
+    pub(super) fn send_stream(
+        &self,
+        ask: &Ask<'_>,
+        kind: &'static str,
+        body: &mut dyn io::Read,
+    ) -> Result<Response<Body>, ClientError> {
+        let request = self.request(ask).header("content-type", kind).body(SendBody::from_reader(body));
+        self.answered(self.agent.run(request.map_err(|error| self.unusable(&error))?))
+    }
+
+    fn request(&self, ask: &Ask<'_>) -> Builder {
         let mut request = Request::builder().method(ask.method.clone()).uri(format!("{}{}", self.server, ask.target));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -92,17 +116,14 @@ impl Transport {
         for (name, value) in &ask.headers {
             request = request.header(*name, value);
         }
-        let unusable = |error: &dyn std::fmt::Display| ClientError::Answer {
-            server: self.server.clone(),
-            reason: format!("the request can't be written: {error}"),
-        };
-        let answer = match ask.body {
-            Some((kind, bytes)) => {
-                let request = request.header("content-type", kind).body(bytes).map_err(|error| unusable(&error))?;
-                self.agent.run(request)
-            }
-            None => self.agent.run(request.body(()).map_err(|error| unusable(&error))?),
-        };
+        request
+    }
+
+    fn unusable(&self, error: &dyn std::fmt::Display) -> ClientError {
+        self.unreadable(format!("the request can't be written: {error}"))
+    }
+
+    fn answered(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, ClientError> {
         let answer = answer.map_err(|error| self.failed(error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer)) }
     }

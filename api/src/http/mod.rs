@@ -11,6 +11,7 @@ pub(crate) mod guests;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod idempotency;
+pub(crate) mod intake;
 pub(crate) mod mounts;
 pub(crate) mod operations;
 pub(crate) mod output;
@@ -42,6 +43,8 @@ use uploads::Uploads;
 const STREAMS_MAX: usize = 512;
 /// Exports at once; each holds a thread for as long as its reader takes.
 const EXPORTS_MAX: usize = 16;
+/// Imports at once; each holds a thread for as long as its sender takes.
+const IMPORTS_MAX: usize = 16;
 
 /// What every handler has: the host and what stands between it and the network.
 #[derive(Clone)]
@@ -56,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) exports: Arc<Semaphore>,
+    pub(crate) imports: Arc<Semaphore>,
     pub(crate) uploads: Uploads,
     /// Turns true when the service shall end: streams end then.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -73,6 +77,7 @@ impl Service {
             metrics,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            imports: Arc::new(Semaphore::new(IMPORTS_MAX)),
             uploads: Uploads::new(),
             stopping,
         }))

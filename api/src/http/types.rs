@@ -20,7 +20,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
 pub use mount::{CreateMount, Mount};
 pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
-pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind};
+pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind, ImportedStates, SkippedEntry};
 pub use upkeep::{
     DamagedPlace, DamagedState, Keep, Retention, StateProblem, StoreInfo, StoreWeight, TrashItem, Undelete, Undeleted,
     Upkeep, Verification,

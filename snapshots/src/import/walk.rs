@@ -28,7 +28,7 @@ use crate::tree::{Content, Nodes};
 /// How many files one piece of work has.
 const FILES_PER_TASK: usize = 32;
 /// How many bytes of nodes are gathered before they go to the store.
-const BATCH_BYTES: u64 = 4 << 20;
+pub(super) const BATCH_BYTES: u64 = 4 << 20;
 
 /// Names an inode of the host.
 pub(super) type HostInode = (u64, u64);

@@ -112,6 +112,11 @@ impl Store {
     /// # Errors
     /// As [`Self::append`].
     pub fn put(&self, hold: &Hold, nodes: NodeBatch) -> Result<(), StoreError> {
+        self.put_counted(hold, nodes).map(drop)
+    }
+
+    /// Does what [`Self::put`] does, and returns how many of the nodes the store did not have.
+    pub(crate) fn put_counted(&self, hold: &Hold, nodes: NodeBatch) -> Result<u64, StoreError> {
         hold.keep(nodes.reached());
         self.put_held(nodes)
     }

@@ -351,7 +351,7 @@ fn placeholder(inode: Inode, body: &Body) -> Record {
     Record { inode, mode: 0, modified: Timestamp(0), size: 0, links: 1, content }
 }
 
-pub(super) fn check_name(name: &[u8]) -> Result<(), FsError> {
+pub(crate) fn check_name(name: &[u8]) -> Result<(), FsError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(FsError::NameTooLong);
     }

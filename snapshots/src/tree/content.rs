@@ -161,7 +161,7 @@ impl File {
 }
 
 /// Returns the level of the root of a file of this size.
-fn level_for(size: u64) -> u8 {
+pub(crate) fn level_for(size: u64) -> u8 {
     let mut level = 1;
     while level < LEVELS_MAX && size.div_ceil(CHUNK) > span(level) {
         level += 1;
@@ -188,7 +188,7 @@ pub(crate) fn add_chunk(mut node: Vec<u8>, batch: &mut NodeBatch) -> Option<Node
 }
 
 /// Chunks below a node of this level.
-const fn span(level: u8) -> u64 {
+pub(crate) const fn span(level: u8) -> u64 {
     1 << (8 * level as u32)
 }
 

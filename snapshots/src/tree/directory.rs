@@ -19,7 +19,7 @@ use crate::node::{NodeBatch, NodeKind};
 pub(crate) const LEAF_ENTRIES_MAX: usize = 48;
 const BITS: usize = 5;
 /// Levels of branches: all bits of a hash but the last.
-const LEVELS_MAX: usize = 256 / BITS;
+pub(crate) const LEVELS_MAX: usize = 256 / BITS;
 const FORMAT: u8 = 1;
 
 /// A name's place among all names.

@@ -121,3 +121,28 @@ pub struct FileEntry {
     /// A validator for `If-Match`, without quotes.
     pub etag: String,
 }
+
+/// States that were imported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportedStates {
+    /// Their ids; of an archive there is one.
+    pub states: Vec<String>,
+    /// Nodes that came.
+    pub nodes: u64,
+    /// Of those, the ones that were new here.
+    pub nodes_new: u64,
+    /// Bytes of a bundle's nodes, or of an archive's files.
+    pub bytes: u64,
+    /// What was left out of an archive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedEntry>,
+}
+
+/// An entry of an archive that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SkippedEntry {
+    /// Its path, as the archive has it.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
