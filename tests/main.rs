@@ -12,6 +12,7 @@ mod http;
 mod kill;
 mod limits;
 mod migration;
+mod mount;
 mod revert;
 mod support;
 mod undo;

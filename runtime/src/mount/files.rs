@@ -27,6 +27,9 @@ const REST: Duration = Duration::from_millis(200);
 /// How long changes may go on before they are committed, so that calls get their turn.
 const TURN_MAX: Duration = Duration::from_secs(2);
 
+/// The longest name, in bytes.
+pub(super) const NAME_BYTES_MAX: usize = 255;
+
 /// Why an operation on a mounted file failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -257,6 +260,7 @@ impl Files {
         let inode = match name {
             b"." => parent,
             b".." => self.transaction.parent(parent)?,
+            _ if name.len() > NAME_BYTES_MAX => return Err(FsError::NameTooLong.into()),
             _ => {
                 let inode = self.transaction.lookup(parent, name)?;
                 self.remember(inode, parent, name, 1);
