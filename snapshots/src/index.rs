@@ -6,9 +6,10 @@
 
 mod applier;
 pub(crate) mod database;
+mod heads;
 pub(crate) mod swap;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -20,12 +21,13 @@ use rusqlite::Connection;
 
 use self::applier::Applier;
 use self::database::{Checkpoint, Database};
+use self::heads::{HeadStore, MemoryHeads};
 use crate::error::StoreError;
 use crate::id::{CallId, EntryId, NodeId, SandboxId, StateId, Timestamp};
 use crate::journal::lock;
 use crate::journal::record::Record;
 use crate::journal::segment::{Location, Placed, Position, SegmentId};
-use crate::log::{self, Entry, EntryBody, Head, Life, Tip};
+use crate::log::{self, Entry, EntryBody, Head, Tip};
 use crate::node::NodeBatch;
 
 /// How many nodes may wait in memory for the database before callers wait too.
@@ -94,7 +96,7 @@ struct Todo {
 
 struct Shared {
     path: PathBuf,
-    tips: RwLock<BTreeMap<SandboxId, Tip>>,
+    heads: MemoryHeads,
     pending: RwLock<Pending>,
     todo: Mutex<Todo>,
     /// The applier waits for work on it.
@@ -115,7 +117,7 @@ impl Index {
     pub(crate) fn start(path: &Path, database: Database, last: Position) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            tips: RwLock::new(database.tips()?),
+            heads: MemoryHeads::new(database.tips()?),
             pending: RwLock::default(),
             todo: Mutex::new(Todo { synced: last.seq, ..Todo::default() }),
             work: Condvar::new(),
@@ -144,15 +146,12 @@ impl Index {
                 }
             }
         }
+        let entries: Vec<&Entry> = records.iter().flat_map(|record| &record.entries).collect();
+        if let Some(last) = records.last()
+            && let Err(error) = self.shared.heads.advance(last.position.epoch, &entries)
         {
-            let mut tips = self.shared.tips.write().unwrap_or_else(PoisonError::into_inner);
-            for entry in records.iter().flat_map(|record| &record.entries) {
-                match Tip::after(tips.get(&entry.sandbox).copied(), entry) {
-                    Some(Tip { life: Life::Purged, .. }) => drop(tips.remove(&entry.sandbox)),
-                    Some(tip) => drop(tips.insert(entry.sandbox, tip)),
-                    None => {}
-                }
-            }
+            // The journal has one writer with one epoch: whoever is older was ended long ago.
+            tracing::error!(%error, "moving heads");
         }
         lock(&self.shared.todo).waiting.extend(records);
         self.shared.work.notify_one();
@@ -190,19 +189,18 @@ impl Index {
     }
 
     pub(crate) fn tip(&self, sandbox: SandboxId) -> Option<Tip> {
-        self.shared.tips.read().unwrap_or_else(PoisonError::into_inner).get(&sandbox).copied()
+        self.shared.heads.tip(sandbox)
     }
 
     /// Returns the heads of all logs that no delete ended, by id.
     pub(crate) fn heads(&self) -> Vec<(SandboxId, Head)> {
-        let tips = self.shared.tips.read().unwrap_or_else(PoisonError::into_inner);
-        tips.iter().filter(|(_, tip)| tip.is_live()).map(|(sandbox, tip)| (*sandbox, tip.head)).collect()
+        let logs = self.logs().into_iter();
+        logs.filter(|(_, tip)| tip.is_live()).map(|(sandbox, tip)| (sandbox, tip.head)).collect()
     }
 
     /// Returns all logs that were not purged, by id.
     pub(crate) fn logs(&self) -> Vec<(SandboxId, Tip)> {
-        let tips = self.shared.tips.read().unwrap_or_else(PoisonError::into_inner);
-        tips.iter().map(|(sandbox, tip)| (*sandbox, *tip)).collect()
+        self.shared.heads.logs()
     }
 
     /// Returns how many published nodes are not in the database yet.

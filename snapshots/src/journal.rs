@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
-use self::disk::{Disk, SegmentFile};
+use self::disk::{SegmentFile, SegmentStore};
 use self::keeper::{Duties, Keeper};
 use self::recovery::Recovered;
 use self::segment::{Position, RESERVE, SegmentId};
@@ -91,7 +91,7 @@ pub(crate) struct Counters {
 /// What callers, the writer and the keeper share.
 #[derive(Debug)]
 struct Shared {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn SegmentStore>,
     index: Arc<Index>,
     settings: Settings,
     counters: Counters,
@@ -121,7 +121,7 @@ pub(crate) struct Journal {
 impl Journal {
     /// Goes on where recovery ended.
     pub(crate) fn start(
-        disk: Arc<dyn Disk>,
+        disk: Arc<dyn SegmentStore>,
         index: Arc<Index>,
         settings: Settings,
         recovered: Recovered,
@@ -150,7 +150,7 @@ impl Journal {
     }
 
     /// Gives a journal that refuses everything.
-    pub(crate) fn closed(disk: Arc<dyn Disk>, index: Arc<Index>, reason: &str) -> Self {
+    pub(crate) fn closed(disk: Arc<dyn SegmentStore>, index: Arc<Index>, reason: &str) -> Self {
         let settings = Settings { sync_appends: false, segment_bytes: 0, reserve_bytes: 0, salt: [0; 16] };
         let shared = Shared::new(disk, index, settings, None, Position::default());
         drop(shared.stopped.set(reason.to_owned()));
@@ -226,7 +226,7 @@ impl Drop for Journal {
 
 impl Shared {
     fn new(
-        disk: Arc<dyn Disk>,
+        disk: Arc<dyn SegmentStore>,
         index: Arc<Index>,
         settings: Settings,
         active: Option<(SegmentId, Arc<dyn SegmentFile>)>,

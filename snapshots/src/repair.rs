@@ -14,7 +14,7 @@ use crate::collect::rewrite::{Place, Show, rewrite};
 use crate::error::StoreError;
 use crate::id::NodeId;
 use crate::index::database::remove_database;
-use crate::journal::disk::{Disk, LocalDisk};
+use crate::journal::disk::{LocalDisk, SegmentStore};
 use crate::journal::reader::OpenedSegment;
 use crate::journal::segment::{Placed, SegmentHeader, SegmentId};
 use crate::log::{self, EntryBody, is_within, joined};
@@ -68,7 +68,7 @@ pub fn repair(directory: &Path, options: &StoreOptions, sources: &[&dyn NodeSour
     Ok(repaired)
 }
 
-fn repair_segments(disk: &dyn Disk, quarantine: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
+fn repair_segments(disk: &dyn SegmentStore, quarantine: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
     let Found { segments, lost, .. } = survey::find(disk)?;
     let newest = segments.last().map(OpenedSegment::last_number);
     let after = |number: u32| segments.iter().find(|segment| segment.id().number > number);
@@ -128,7 +128,11 @@ fn repair_segments(disk: &dyn Disk, quarantine: &Path, repaired: &mut Repaired) 
 }
 
 /// Returns where a damaged segment is in the journal: what follows it says with what it ended.
-fn place_of(disk: &dyn Disk, segment: &OpenedSegment, next: Option<&OpenedSegment>) -> Result<Place, StoreError> {
+fn place_of(
+    disk: &dyn SegmentStore,
+    segment: &OpenedSegment,
+    next: Option<&OpenedSegment>,
+) -> Result<Place, StoreError> {
     let header = &segment.header;
     let mut last = (header.first_seq - 1, header.epoch, header.previous);
     survey::read_all(disk, segment, next.is_none(), &mut |met| {
@@ -147,7 +151,7 @@ fn place_of(disk: &dyn Disk, segment: &OpenedSegment, next: Option<&OpenedSegmen
 }
 
 fn write(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     place: &Place,
     segments: &[OpenedSegment],
     whole: &HashSet<Placed>,
@@ -162,7 +166,7 @@ fn write(
 }
 
 /// Moves a damaged file out of the way, if it is there.
-fn aside(disk: &dyn Disk, id: SegmentId, quarantine: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
+fn aside(disk: &dyn SegmentStore, id: SegmentId, quarantine: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
     let from = disk.path(&id.name());
     if !from.exists() {
         return Ok(());

@@ -32,7 +32,7 @@ use crate::error::StoreError;
 use crate::history::{Touch, touched_with};
 use crate::id::{EntryId, NodeId, SandboxId, StateId};
 use crate::index::Index;
-use crate::journal::disk::{Disk, LocalDisk, make_private_directory};
+use crate::journal::disk::{LocalDisk, SegmentStore, make_private_directory};
 use crate::journal::segment::Position;
 use crate::journal::{Append, Journal, Settings};
 use crate::log::{Draft, Entry, Head, Tip};
@@ -127,7 +127,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) index: Arc<Index>,
     pub(crate) nodes: StoredNodes,
-    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn SegmentStore>,
     pub(crate) segment_bytes: u64,
     pub(crate) reserve_bytes: u64,
     /// Where writers and a collection meet.
@@ -164,7 +164,12 @@ impl Store {
         Self::open_on(Arc::new(disk), directory, &options, lock)
     }
 
-    fn open_on(disk: Arc<dyn Disk>, directory: &Path, options: &StoreOptions, lock: File) -> Result<Self, StoreError> {
+    fn open_on(
+        disk: Arc<dyn SegmentStore>,
+        directory: &Path,
+        options: &StoreOptions,
+        lock: File,
+    ) -> Result<Self, StoreError> {
         let lock = Arc::new(lock);
         let inner = Inner::open(Arc::clone(&disk), directory, options, Arc::clone(&lock))?;
         if let Err(error) = inner.check_tips() {
@@ -200,7 +205,7 @@ impl Store {
     }
 
     pub(crate) fn look_on(
-        disk: Arc<dyn Disk>,
+        disk: Arc<dyn SegmentStore>,
         directory: &Path,
         scratch: &Path,
         options: &StoreOptions,
@@ -424,7 +429,7 @@ impl Store {
 
 /// What a store is assembled from beside its journal and index.
 struct Parts<'a> {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn SegmentStore>,
     directory: &'a Path,
     options: &'a StoreOptions,
     replayed_records: u64,
@@ -459,7 +464,7 @@ impl Parts<'_> {
 
 impl Inner {
     fn open(
-        disk: Arc<dyn Disk>,
+        disk: Arc<dyn SegmentStore>,
         directory: &Path,
         options: &StoreOptions,
         lock: Arc<File>,

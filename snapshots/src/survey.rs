@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::id::NodeId;
 use crate::index::Written;
 use crate::index::database::Database;
-use crate::journal::disk::Disk;
+use crate::journal::disk::SegmentStore;
 use crate::journal::reader::{OpenedSegment, Table};
 use crate::journal::record::{NoRecord, RecordKind};
 use crate::journal::recovery::io_error;
@@ -71,7 +71,7 @@ pub(crate) struct Found {
 }
 
 /// Finds the segments.
-pub(crate) fn find(disk: &dyn Disk) -> Result<Found, StoreError> {
+pub(crate) fn find(disk: &dyn SegmentStore) -> Result<Found, StoreError> {
     let names = disk.list().map_err(|source| io_error(disk, "list", "", source))?;
     let mut ids: Vec<SegmentId> = names.iter().filter_map(|name| SegmentId::of_name(name)).collect();
     ids.sort_unstable();
@@ -116,7 +116,7 @@ pub(crate) enum Met<'a> {
 
 /// Reads a whole segment. `is_active` says that it is the newest, the end of which may be torn.
 pub(crate) fn read_all(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     segment: &OpenedSegment,
     is_active: bool,
     visit: &mut dyn FnMut(Met<'_>) -> Result<(), StoreError>,
@@ -200,7 +200,7 @@ pub(crate) fn read_all(
     Ok(())
 }
 
-fn is_zero_from(disk: &dyn Disk, segment: &OpenedSegment, from: u64) -> Result<bool, StoreError> {
+fn is_zero_from(disk: &dyn SegmentStore, segment: &OpenedSegment, from: u64) -> Result<bool, StoreError> {
     let mut buffer = vec![0; 1 << 20];
     let mut offset = from;
     while offset < segment.length {
@@ -217,7 +217,7 @@ fn is_zero_from(disk: &dyn Disk, segment: &OpenedSegment, from: u64) -> Result<b
 
 /// Makes an index of everything that is whole.
 pub(crate) fn index_what_is_whole(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     path: &Path,
     progress: &mut dyn FnMut(SurveyProgress),
 ) -> Result<(Database, Survey), StoreError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::id::NodeId;
-use crate::journal::disk::{Disk, SegmentFile};
+use crate::journal::disk::{SegmentFile, SegmentStore};
 use crate::journal::reader::{OpenedSegment, Rewritten, Table};
 use crate::journal::record::{RecordHeader, RecordKind, encode, encoded_length};
 use crate::journal::recovery::{damaged, io_error};
@@ -27,7 +27,7 @@ pub(crate) type Show<'a> =
 
 /// Shows all records; any that is not whole is an error.
 pub(crate) fn every_record(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     segment: &OpenedSegment,
     visit: &mut dyn FnMut(Table) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
@@ -49,7 +49,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// Returns the place of whole segments in a row.
-    pub(crate) fn of(disk: &dyn Disk, segments: &[OpenedSegment]) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn of(disk: &dyn SegmentStore, segments: &[OpenedSegment]) -> Result<Option<Self>, StoreError> {
         let (Some(first), Some(newest)) = (segments.first(), segments.last()) else { return Ok(None) };
         let mut last = (newest.header.first_seq - 1, newest.header.epoch, newest.header.previous);
         match newest.end() {
@@ -70,7 +70,7 @@ impl Place {
 /// # Errors
 /// [`StoreError::DamagedNode`] when something that stays does not match its name: nothing is changed then.
 pub(crate) fn rewrite(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     place: &Place,
     segments: &[OpenedSegment],
     show: Show<'_>,
@@ -128,7 +128,7 @@ fn staying(table: &Table, stays: Stays<'_>) -> Vec<Placed> {
 }
 
 struct Output<'a> {
-    disk: &'a dyn Disk,
+    disk: &'a dyn SegmentStore,
     file: Arc<dyn SegmentFile>,
     id: SegmentId,
     key: [u8; 32],

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::database::{Database, unsigned};
 use crate::error::StoreError;
 use crate::id::{EntryId, NodeId, SandboxId};
-use crate::journal::disk::Disk;
+use crate::journal::disk::SegmentStore;
 use crate::journal::reader::OpenedSegment;
 use crate::journal::record::RecordKind;
 use crate::journal::segment::{Location, Position, SegmentId};
@@ -53,7 +53,7 @@ impl Database {
     }
 
     /// Moves what was in the old segments to where it is in the new one, durably.
-    pub(crate) fn swap(&mut self, disk: &dyn Disk, swap: &Swap) -> Result<(), StoreError> {
+    pub(crate) fn swap(&mut self, disk: &dyn SegmentStore, swap: &Swap) -> Result<(), StoreError> {
         let new = OpenedSegment::open(disk, swap.new)?;
         let old: HashSet<SegmentId> = swap.old.iter().copied().collect();
         let mut kept: HashSet<NodeId> = HashSet::new();

@@ -2,6 +2,8 @@
 //! failing or forgetful disk can stand in for the real one.
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 pub(crate) mod simulated;
 
@@ -26,8 +28,8 @@ pub(crate) trait SegmentFile: Debug + Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
-/// The directory in which the segments lie.
-pub(crate) trait Disk: Debug + Send + Sync {
+/// Where segments lie: the seam behind which a journal's files are. `disk/contract.rs` is what every implementation must do.
+pub(crate) trait SegmentStore: Debug + Send + Sync {
     /// Returns the names in it.
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes an empty file, replacing what has its name.
@@ -83,7 +85,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-impl Disk for LocalDisk {
+impl SegmentStore for LocalDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.directory)?;
         names.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()

@@ -3,7 +3,7 @@
 //! A collection that was killed may leave a segment beside the one that was rewritten from it. The rewritten one was whole
 //! before it got its name, so it counts, and the other is left over.
 
-use super::disk::Disk;
+use super::disk::SegmentStore;
 use super::reader::OpenedSegment;
 use super::recovery::{damaged, io_error};
 use super::segment::{FILLING, PLAIN, REWRITING, SegmentId};
@@ -25,7 +25,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`StoreError::DamagedFile`] when a number has no segment, or what reading met.
-    pub(crate) fn read(disk: &dyn Disk) -> Result<Self, StoreError> {
+    pub(crate) fn read(disk: &dyn SegmentStore) -> Result<Self, StoreError> {
         let names = disk.list().map_err(|source| io_error(disk, "list", "", source))?;
         let mut layout = Self::default();
         layout.unnamed.extend([FILLING, PLAIN, REWRITING].into_iter().filter(|name| names.iter().any(|is| is == name)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::disk::{Disk, SegmentFile};
+use super::disk::{SegmentFile, SegmentStore};
 use super::record::{ALIGNMENT, FIXED_BYTES, NoRecord, RecordHeader, RecordKind, head_length, parse_head, table};
 use super::recovery::{damaged, io_error};
 use super::segment::{self, HEADER_BYTES, HeaderBytes, HeaderError, Placed, SegmentHeader, SegmentId};
@@ -67,7 +67,7 @@ pub(crate) struct OpenedSegment {
 
 impl OpenedSegment {
     /// Opens a segment and reads what it says of itself.
-    pub(crate) fn open(disk: &dyn Disk, id: SegmentId) -> Result<Self, StoreError> {
+    pub(crate) fn open(disk: &dyn SegmentStore, id: SegmentId) -> Result<Self, StoreError> {
         let name = id.name();
         let file = disk.open(&name).map_err(|source| io_error(disk, "open", &name, source))?;
         let length = file.length().map_err(|source| io_error(disk, "measure", &name, source))?;
@@ -114,7 +114,7 @@ impl OpenedSegment {
         })
     }
 
-    fn read_rewritten(&self, disk: &dyn Disk) -> Result<Rewritten, StoreError> {
+    fn read_rewritten(&self, disk: &dyn SegmentStore) -> Result<Rewritten, StoreError> {
         let id = self.id();
         let refused = |reason: &str| damaged(disk, id, HEADER_BYTES, reason);
         let mut records = self.records(disk);
@@ -138,7 +138,7 @@ impl OpenedSegment {
     }
 
     /// Reads an item's bytes, unverified.
-    pub(crate) fn read(&self, disk: &dyn Disk, location: Location) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn read(&self, disk: &dyn SegmentStore, location: Location) -> Result<Vec<u8>, StoreError> {
         let mut bytes = vec![0; location.length as usize];
         let read = self.file.read_exact_at(&mut bytes, location.offset);
         read.map_err(|source| io_error(disk, "read", &self.id().name(), source))?;
@@ -146,7 +146,7 @@ impl OpenedSegment {
     }
 
     /// Gives the heads of its records, in order.
-    pub(crate) const fn records<'a>(&'a self, disk: &'a dyn Disk) -> Records<'a> {
+    pub(crate) const fn records<'a>(&'a self, disk: &'a dyn SegmentStore) -> Records<'a> {
         Records { segment: self, disk, offset: HEADER_BYTES }
     }
 }
@@ -164,7 +164,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct Records<'a> {
     segment: &'a OpenedSegment,
-    disk: &'a dyn Disk,
+    disk: &'a dyn SegmentStore,
     pub(crate) offset: u64,
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::disk::{Disk, SegmentFile};
+use super::disk::{SegmentFile, SegmentStore};
 use super::layout::Layout;
 use super::reader::OpenedSegment;
 use super::record::{ALIGNMENT, NoRecord, Record, RecordHeader, RecordKind};
@@ -46,7 +46,7 @@ pub(crate) struct Recovered {
 /// # Errors
 /// [`StoreError::DamagedFile`] when a record that was durable does not verify or is gone.
 pub(crate) fn recover(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     layout: &Layout,
     from: Option<Position>,
     on_record: &mut dyn FnMut(&Record<'_>, Position) -> Result<(), StoreError>,
@@ -110,7 +110,7 @@ pub(crate) fn recover(
     Ok(Some(recovered))
 }
 
-fn read_from(disk: &dyn Disk, found: &OpenedSegment, start: u64) -> Result<Vec<u8>, StoreError> {
+fn read_from(disk: &dyn SegmentStore, found: &OpenedSegment, start: u64) -> Result<Vec<u8>, StoreError> {
     let length = found.length.checked_sub(start).and_then(|length| usize::try_from(length).ok());
     let length = length.ok_or_else(|| damaged(disk, found.id(), found.length, "records are missing at its end"))?;
     let mut bytes = vec![0; length];
@@ -120,7 +120,7 @@ fn read_from(disk: &dyn Disk, found: &OpenedSegment, start: u64) -> Result<Vec<u
 
 /// One segment's bytes from `start` on, and how far they were read.
 struct Scan<'a> {
-    disk: &'a dyn Disk,
+    disk: &'a dyn SegmentStore,
     found: &'a OpenedSegment,
     bytes: &'a [u8],
     start: u64,
@@ -207,7 +207,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Makes the torn tail zeros again, durably, so that nothing of it can ever be taken for a record.
-fn cut(disk: &dyn Disk, found: &OpenedSegment, end: u64, torn: u64) -> Result<OpenSegment, StoreError> {
+fn cut(disk: &dyn SegmentStore, found: &OpenedSegment, end: u64, torn: u64) -> Result<OpenSegment, StoreError> {
     const STEP: usize = 1 << 20;
     let name = found.id().name();
     let failed = |source| io_error(disk, "cut the torn tail of", &name, source);
@@ -232,10 +232,15 @@ fn is_zero(bytes: &[u8]) -> bool {
     words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && tail.iter().all(|&byte| byte == 0)
 }
 
-pub(crate) fn damaged(disk: &dyn Disk, segment: SegmentId, offset: u64, reason: &str) -> StoreError {
+pub(crate) fn damaged(disk: &dyn SegmentStore, segment: SegmentId, offset: u64, reason: &str) -> StoreError {
     StoreError::DamagedFile { path: disk.path(&segment.name()), offset, reason: reason.to_owned() }
 }
 
-pub(crate) fn io_error(disk: &dyn Disk, action: &'static str, name: &str, source: std::io::Error) -> StoreError {
+pub(crate) fn io_error(
+    disk: &dyn SegmentStore,
+    action: &'static str,
+    name: &str,
+    source: std::io::Error,
+) -> StoreError {
     StoreError::Io { action, path: disk.path(name), source }
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
 
-use super::disk::{Disk, SegmentFile};
+use super::disk::{SegmentFile, SegmentStore};
 use super::record::{RecordHeader, RecordKind, encode, encoded_length};
 use super::recovery::{OpenSegment, io_error};
 use super::segment::{FILLING, HEADER_BYTES, PLAIN, Position, SegmentHeader, SegmentId};
@@ -354,7 +354,12 @@ fn new_header(number: u32, epoch: u64, first_seq: u64, previous: [u8; 32], salt:
 }
 
 /// Writes a segment's header and gives the file its name, both durably.
-fn begin(disk: &dyn Disk, file: &dyn SegmentFile, temporary: &str, header: &SegmentHeader) -> std::io::Result<()> {
+fn begin(
+    disk: &dyn SegmentStore,
+    file: &dyn SegmentFile,
+    temporary: &str,
+    header: &SegmentHeader,
+) -> std::io::Result<()> {
     file.write_all_at(&header.to_bytes(), 0)?;
     file.sync_data()?;
     disk.rename(temporary, &header.id.name())
@@ -362,7 +367,7 @@ fn begin(disk: &dyn Disk, file: &dyn SegmentFile, temporary: &str, header: &Segm
 
 /// Makes a segment to go on in: the first of a new store, or one after a segment that was rewritten.
 pub(super) fn begin_segment(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     settings: &Settings,
     number: u32,
     epoch: u64,

@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use crate::error::StoreError;
 use crate::id::NodeId;
 use crate::index::Index;
-use crate::journal::disk::{Disk, SegmentFile};
+use crate::journal::disk::{SegmentFile, SegmentStore};
 use crate::journal::segment::{Location, SegmentId};
 use crate::node::node_id;
 
@@ -31,7 +31,7 @@ impl Weighter<NodeId, Bytes> for ByteWeight {
 }
 
 pub(crate) struct StoredNodes {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn SegmentStore>,
     index: Arc<Index>,
     cache: Cache<NodeId, Bytes, ByteWeight>,
     files: Cache<SegmentId, Arc<dyn SegmentFile>>,
@@ -40,7 +40,7 @@ pub(crate) struct StoredNodes {
 }
 
 impl StoredNodes {
-    pub(super) fn new(disk: Arc<dyn Disk>, index: Arc<Index>, cache_bytes: u64) -> Self {
+    pub(super) fn new(disk: Arc<dyn SegmentStore>, index: Arc<Index>, cache_bytes: u64) -> Self {
         let items = usize::try_from(cache_bytes / TYPICAL_NODE_BYTES).unwrap_or(usize::MAX).clamp(64, 1 << 20);
         Self {
             disk,

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::index::Written;
 use crate::index::database::Database;
 use crate::index::swap::Swap;
-use crate::journal::disk::Disk;
+use crate::journal::disk::SegmentStore;
 use crate::journal::layout::Layout;
 use crate::journal::reader::OpenedSegment;
 use crate::journal::recovery::{Recovered, io_error, recover};
@@ -24,7 +24,7 @@ pub(super) struct Opened {
 }
 
 /// Opens the journal on a disk and the index at a path, and brings the index up to date.
-pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Opened, StoreError> {
+pub(super) fn open(disk: &dyn SegmentStore, path: &Path) -> Result<Opened, StoreError> {
     let layout = Layout::read(disk)?;
     for name in &layout.unnamed {
         disk.remove(name).map_err(|source| io_error(disk, "remove", name, source))?;
@@ -55,7 +55,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Opened, StoreError> {
 }
 
 /// Ends what a collection that was killed had begun; false when only a new index can be right.
-fn follow_rewriting(disk: &dyn Disk, layout: &Layout, database: &mut Database) -> Result<bool, StoreError> {
+fn follow_rewriting(disk: &dyn SegmentStore, layout: &Layout, database: &mut Database) -> Result<bool, StoreError> {
     let known = database.rewritten()?;
     let Some(applied) = database.applied()? else { return Ok(known.is_empty()) };
     for (new, last_number) in layout.rewritten().filter(|rewritten| !known.contains(rewritten)) {
@@ -71,7 +71,7 @@ fn follow_rewriting(disk: &dyn Disk, layout: &Layout, database: &mut Database) -
 
 /// Returns the segments from which one was rewritten, if all of them are left.
 fn originals(
-    disk: &dyn Disk,
+    disk: &dyn SegmentStore,
     layout: &Layout,
     new: SegmentId,
     last_number: u32,
@@ -88,7 +88,11 @@ fn originals(
 }
 
 /// Applies the records that the index lacks; returns where the journal ends and how many there were.
-fn replay(disk: &dyn Disk, layout: &Layout, database: &mut Database) -> Result<Option<(Recovered, u64)>, StoreError> {
+fn replay(
+    disk: &dyn SegmentStore,
+    layout: &Layout,
+    database: &mut Database,
+) -> Result<Option<(Recovered, u64)>, StoreError> {
     let from = database.applied()?;
     let mut batch: Vec<Written> = Vec::new();
     let (mut nodes, mut records) = (0, 0);

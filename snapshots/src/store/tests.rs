@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::{Durability, Store, StoreOptions, take_lock};
 use crate::error::StoreError;
 use crate::id::{NodeId, SandboxId, StateId, Timestamp};
-use crate::journal::disk::Disk;
+use crate::journal::disk::SegmentStore;
 use crate::log::{Draft, EntryBody, Operation, OperationKind};
 use crate::node::{NodeBatch, NodeKind};
 
@@ -28,7 +28,7 @@ fn open(directory: &Path) -> Store {
 
 /// Opens a store whose segments are on `disk` and whose index is in `directory`.
 fn open_on(
-    disk: &(impl Disk + Clone + 'static),
+    disk: &(impl SegmentStore + Clone + 'static),
     directory: &Path,
     options: &StoreOptions,
 ) -> Result<Store, StoreError> {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::{Disk, SegmentFile};
+use super::{SegmentFile, SegmentStore};
 use crate::journal::lock;
 
 /// What a power loss keeps or loses as a whole.
@@ -157,7 +157,7 @@ impl SimulatedDisk {
     }
 }
 
-impl Disk for SimulatedDisk {
+impl SegmentStore for SimulatedDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(lock(&self.state).names.keys().cloned().collect())
     }
