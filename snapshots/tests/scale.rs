@@ -82,6 +82,80 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> (T, Duration) {
     (done, took)
 }
 
+/// Returns what syncing a preallocated file takes, in the median of some tries.
+fn bare_sync(directory: &std::path::Path) -> Duration {
+    use std::os::unix::fs::FileExt;
+    let file =
+        std::fs::File::options().read(true).write(true).create(true).truncate(true).open(directory.join("probe"));
+    let file = file.expect("a file");
+    file.write_all_at(&vec![0; 1 << 20], 0).expect("filled");
+    file.sync_all().expect("synced");
+    let mut took: Vec<Duration> = (0..60u64)
+        .map(|turn| {
+            let begun = Instant::now();
+            file.write_all_at(&[7; 4096], turn * 4096).expect("written");
+            file.sync_data().expect("synced");
+            begun.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    took[took.len() / 2]
+}
+
+/// Durable commits of one changed file of 4 KiB each, by so many sandboxes at once, beside a bare sync in the same second.
+#[test]
+fn durable_commits() {
+    if std::env::var_os("SANDGLASS_SCALE").is_none() {
+        println!("skipped: SANDGLASS_SCALE absent");
+        return;
+    }
+    for writers in [1u64, 8, 64, 256] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(directory.path(), StoreOptions::default()).expect("the store opens");
+        let heads: Vec<_> = (0..writers)
+            .map(|number| {
+                let mut head = None;
+                append(&store, number, &mut head, &mut Random(number + 1), FILES);
+                head
+            })
+            .collect();
+        let sync = bare_sync(directory.path());
+        let (before, commits) = (store.stats(), 6_000 / writers.max(4));
+        let begun = Instant::now();
+        let mut took: Vec<Duration> = std::thread::scope(|scope| {
+            let store = &store;
+            let threads: Vec<_> = (0u64..)
+                .zip(heads)
+                .map(|(number, mut head)| {
+                    scope.spawn(move || {
+                        let mut random = Random(1000 + number);
+                        let times = (0..commits).map(|_| {
+                            let begun = Instant::now();
+                            append(store, number, &mut head, &mut random, 1);
+                            begun.elapsed()
+                        });
+                        times.collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("the thread ends")).collect()
+        });
+        let all = begun.elapsed();
+        took.sort_unstable();
+        let after = store.stats();
+        let count = took.len() as u64;
+        println!(
+            "{writers} sandboxes: {:.0} commits/s, median {:.3} ms, p95 {:.3} ms, bare sync {:.3} ms, {:.1} commits a sync, {:.2} bytes written per changed byte",
+            count as f64 / all.as_secs_f64(),
+            took[took.len() / 2].as_secs_f64() * 1000.0,
+            took[took.len() * 95 / 100].as_secs_f64() * 1000.0,
+            sync.as_secs_f64() * 1000.0,
+            count as f64 / (after.syncs - before.syncs) as f64,
+            (after.bytes_written - before.bytes_written) as f64 / (count * FILE_BYTES as u64) as f64,
+        );
+    }
+}
+
 #[test]
 fn a_large_store() {
     let Some(sandboxes) = std::env::var("SANDGLASS_SCALE").ok().and_then(|text| text.parse::<u64>().ok()) else {

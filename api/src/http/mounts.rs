@@ -28,7 +28,7 @@ pub(crate) async fn create(
     };
     let directory = std::path::PathBuf::from(body.directory);
     let mounted = service.change(move |host| host.mount(&target, &directory, body.allow_others, caller.name()));
-    Ok((StatusCode::CREATED, Answer(wire(mounted.await?))))
+    Ok((StatusCode::CREATED, Answer(wire(&mounted.await?))))
 }
 
 /// List the mounts.
@@ -36,7 +36,7 @@ pub(crate) async fn create(
     responses((status = 200, body = types::Page<types::Mount>)))]
 pub(crate) async fn list(State(service): State<Service>) -> Result<Answer<types::Page<types::Mount>>, Failure> {
     let mounts = service.look(|host| Ok(host.mounts())).await?;
-    Ok(Answer(types::Page { items: mounts.into_iter().map(wire).collect(), next_cursor: None }))
+    Ok(Answer(types::Page { items: mounts.iter().map(wire).collect(), next_cursor: None }))
 }
 
 /// End a mount.
@@ -52,7 +52,7 @@ pub(crate) async fn delete(State(service): State<Service>, Path(id): Path<String
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn wire(info: MountInfo) -> types::Mount {
+fn wire(info: &MountInfo) -> types::Mount {
     types::Mount {
         id: info.id,
         directory: info.directory.display().to_string(),

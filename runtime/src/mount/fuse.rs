@@ -31,7 +31,14 @@ const DOTS: u64 = 2;
 pub(super) struct Mounted {
     files: Arc<Mutex<Files>>,
     session: Option<BackgroundSession>,
-    keeper: Option<(Arc<(Mutex<bool>, Condvar)>, JoinHandle<()>)>,
+    keeper: Option<(Arc<Ends>, JoinHandle<()>)>,
+}
+
+/// Tells the keeper that the mount ends.
+#[derive(Default)]
+struct Ends {
+    is_over: Mutex<bool>,
+    rings: Condvar,
 }
 
 impl Mounted {
@@ -54,13 +61,12 @@ impl Mounted {
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let tree = Tree { files: Arc::clone(&files), owner };
         let session = fuser::spawn_mount(tree, directory, &config)?;
-        let ends = Arc::new((Mutex::new(false), Condvar::new()));
+        let ends = Arc::new(Ends::default());
         let (kept, notifier, until) = (Arc::clone(&files), session.notifier(), Arc::clone(&ends));
         let keeper = std::thread::Builder::new().name("mount".to_owned()).spawn(move || {
-            let (is_over, rings) = &*until;
-            let mut over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut over = until.is_over.lock().unwrap_or_else(PoisonError::into_inner);
             while !*over {
-                over = rings.wait_timeout(over, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+                over = until.rings.wait_timeout(over, LOOK).unwrap_or_else(PoisonError::into_inner).0;
                 let stale = {
                     let mut files = lock(&kept);
                     files.commit_if_due();
@@ -84,8 +90,8 @@ impl Mounted {
             tracing::warn!(%error, "unmounting");
         }
         if let Some((ends, keeper)) = self.keeper.take() {
-            *ends.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            ends.1.notify_all();
+            *ends.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            ends.rings.notify_all();
             drop(keeper.join());
         }
         drop(lock(&self.files).commit());
