@@ -18,8 +18,8 @@ use crate::log::{Entry, EntryBody, Head, Life, OperationKind, Tip};
 
 /// The version of the tables; any other is rebuilt.
 const INDEX_VERSION: i64 = 2;
-/// After how many nodes SQLite's log is moved to its file.
-const CHECKPOINT_NODES: usize = 20_000;
+/// From which size on SQLite's log is moved to its file; it begins anew then, and is cut to this size.
+const LOG_BYTES: u64 = 8 << 20;
 
 const TABLES: &str = "
     CREATE TABLE nodes (
@@ -61,8 +61,7 @@ pub(crate) type Checkpoint = (String, StateId, u64, Timestamp);
 #[derive(Debug)]
 pub(crate) struct Database {
     connection: Connection,
-    /// How many nodes are in SQLite's log and perhaps not in its file.
-    logged_nodes: usize,
+    path: PathBuf,
 }
 
 impl Database {
@@ -85,10 +84,11 @@ impl Database {
         if version != INDEX_VERSION {
             return Ok(None);
         }
-        let mut database = Self { connection, logged_nodes: 0 };
+        let mut database = Self { connection, path: path.to_owned() };
         database.configure("NORMAL")?;
         database.applied()?;
         database.tips()?;
+        database.checkpoint_if_large();
         Ok(Some(database))
     }
 
@@ -99,7 +99,7 @@ impl Database {
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         made.map_err(|source| StoreError::Io { action: "create", path: path.to_owned(), source })?;
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let mut database = Self { connection, logged_nodes: 0 };
+        let mut database = Self { connection, path: path.to_owned() };
         // Losing an index that is being made costs making it again.
         database.configure("OFF")?;
         let begun = database.connection.unchecked_transaction()?;
@@ -114,6 +114,8 @@ impl Database {
         self.connection.pragma_update(None, "synchronous", synchronous)?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         self.connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+        let limit = i64::try_from(LOG_BYTES).unwrap_or(i64::MAX);
+        self.connection.pragma_update_and_check(None, "journal_size_limit", limit, |_| Ok(()))?;
         self.connection.pragma_update(None, "cache_size", -16_384)?;
         self.connection.pragma_update(None, "temp_store", "MEMORY")?;
         self.connection.set_prepared_statement_cache_capacity(32);
@@ -169,7 +171,6 @@ impl Database {
     pub(crate) fn apply<'a>(&mut self, records: impl IntoIterator<Item = &'a Written>) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let mut last = None;
-        let mut nodes = 0;
         {
             let mut insert = transaction
                 .prepare_cached("INSERT OR REPLACE INTO nodes (id, segment, offset, length) VALUES (?, ?, ?, ?)")?;
@@ -181,7 +182,6 @@ impl Database {
                 for entry in &record.entries {
                     apply_entry(&transaction, entry)?;
                 }
-                nodes += record.placed.len();
                 last = Some(record.position);
             }
         }
@@ -189,16 +189,16 @@ impl Database {
             set_applied(&transaction, position)?;
         }
         transaction.commit()?;
-        self.logged_nodes += nodes;
         Ok(())
     }
 
-    /// Moves pages from SQLite's log to its file when there are many, without keeping anybody from reading.
-    pub(crate) fn checkpoint_if_large(&mut self) {
-        if self.logged_nodes < CHECKPOINT_NODES {
+    /// Moves pages from SQLite's log to its file when the log is large, without keeping anybody from reading.
+    ///
+    /// The log outlives a killed process, so it is the file that counts and not what this process wrote.
+    pub(crate) fn checkpoint_if_large(&self) {
+        if fs::metadata(with_suffix(&self.path, "-wal")).map_or(0, |log| log.len()) < LOG_BYTES {
             return;
         }
-        self.logged_nodes = 0;
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
         if let Err(error) = moved {
             tracing::warn!(%error, "moving the index's log into its file");

@@ -347,6 +347,21 @@ fn a_newer_segment_is_told_apart_from_a_damaged_one() {
     assert!(matches!(opened, Err(StoreError::NewerFormat { found: 7, known: 2, .. })), "{opened:?}");
 }
 
+/// A service that is killed again and again never closes its index: SQLite's log must not grow with every life.
+#[test]
+fn the_log_of_the_index_stays_small() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut at = create(&store, 1);
+    for number in 2..900 {
+        at = call(&store, &at, number, &[blob(&number.to_le_bytes())]).unwrap();
+        // One batch each, as when little is written at a time.
+        store.inner.index.with_database(|_| Ok(())).unwrap();
+    }
+    let log = fs::metadata(directory.path().join("index.db-wal")).unwrap().len();
+    assert!(log < 12 << 20, "{log} bytes");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Call,
