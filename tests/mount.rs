@@ -167,7 +167,8 @@ fn fsx_over_a_mount_with_states_taken_and_restored_between() {
     let Some(fsx) = suite("SANDGLASS_FSX") else { return };
     let operations: u64 =
         std::env::var("SANDGLASS_FSX_OPS").ok().and_then(|text| text.parse().ok()).unwrap_or(2 * ROUND);
-    let server = Server::start();
+    // Upkeep goes on beside it.
+    let server = Server::start_with(TempDir::new().unwrap(), &["--upkeep-interval", "1s"]);
     server.create("shop");
     let Some(mount) = Mounted::new(&server, &json!({ "sandbox": "shop" })) else { return };
     let file = mount.path("workspace/file");

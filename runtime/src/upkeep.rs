@@ -236,8 +236,12 @@ impl Sandbox {
             bytes: keep.bytes,
             trash: self.world().settings.upkeep.trash,
         };
+        let store = &self.world().store;
+        // A log may be long: calls go on while it is read.
+        let Some(found) = store.expirable(self.id(), &retention, now)? else { return Ok(false) };
         let _turn = self.shared.turn().take(TURN_WAIT).map_err(busy)?;
-        Ok(self.world().store.expire(self.id(), &retention, now)?.is_some())
+        store.expire(found)?;
+        Ok(true)
     }
 
     /// Says which of the sandbox's entries gave up their states and outputs.

@@ -50,7 +50,7 @@ pub use import::{ImportOptions, ImportProgress, Imported, TarOptions, import_dir
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};
 pub use repair::{Repaired, repair};
-pub use retention::{Retention, Trashed, TrashedCheckpoint};
+pub use retention::{Expirable, Retention, Trashed, TrashedCheckpoint};
 pub use revert::{Conflict, ConflictReason, Conflicts, Line, PathError, Reverted};
 pub use state::TreeUsage;
 pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};

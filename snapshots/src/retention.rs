@@ -11,7 +11,7 @@ use crate::closure::{self, roots_of};
 use crate::collect::barrier::Names;
 use crate::error::StoreError;
 use crate::id::{NodeId, SandboxId, StateId, Timestamp};
-use crate::log::{Draft, Entry, EntryBody, Head, Life, RANGES_LIMIT, is_within, joined};
+use crate::log::{Draft, Entry, EntryBody, Head, Life, RANGES_LIMIT, joined};
 use crate::node::NodeBatch;
 use crate::store::{Inner, Store};
 
@@ -35,6 +35,14 @@ impl Default for Retention {
     fn default() -> Self {
         Self { operations: None, since: None, bytes: None, trash: Duration::from_secs(7 * 24 * 3600) }
     }
+}
+
+/// What a sandbox no longer keeps, to be given up.
+#[derive(Debug)]
+pub struct Expirable {
+    sandbox: SandboxId,
+    ranges: Vec<(u64, u64)>,
+    now: Timestamp,
 }
 
 /// A deleted sandbox that can be taken back.
@@ -89,61 +97,56 @@ impl Store {
         let expired = self.expired(sandbox)?;
         let mut newer: HashMap<String, Timestamp> = HashMap::new();
         let mut found = Vec::new();
-        self.backwards(sandbox, &mut |entry| {
+        self.backwards(sandbox, &expired, &mut |entry| {
             match entry.body {
                 EntryBody::Checkpoint { name, state } => {
-                    if let Some(dropped) = newer.insert(name.clone(), entry.time)
-                        && !is_within(&expired, entry.seq)
-                    {
+                    if let Some(dropped) = newer.insert(name.clone(), entry.time) {
                         found.push(TrashedCheckpoint { name, state, seq: entry.seq, dropped });
                     }
                 }
                 EntryBody::CheckpointDeleted { name } => drop(newer.insert(name, entry.time)),
                 _ => {}
             }
-            Ok(true)
+            Ok(())
         })?;
         Ok(found)
     }
 
-    /// Gives up what a sandbox no longer keeps. The caller sees to it that nobody appends meanwhile.
-    ///
-    /// Returns the entry that says so, if there was anything to give up.
+    /// Finds what a sandbox no longer keeps. Others may append meanwhile: what is not kept now won't be kept later.
     ///
     /// # Errors
-    /// As [`Store::append`].
-    pub fn expire(
+    /// [`StoreError::UnknownSandbox`], or what reading met.
+    pub fn expirable(
         &self,
         sandbox: SandboxId,
         retention: &Retention,
         now: Timestamp,
-    ) -> Result<Option<Entry>, StoreError> {
-        let Some(tip) = self.inner.index.tip(sandbox) else { return Err(StoreError::UnknownSandbox(sandbox)) };
+    ) -> Result<Option<Expirable>, StoreError> {
         let expired = self.expired(sandbox)?;
         let mut plan = Plan { retention, now, operations: 0, is_over: false, newer: HashMap::new() };
         let mut budget = Budget::default();
         let mut given_up = Vec::new();
-        // Below this, everything was given up before.
-        let bottom = expired.first().filter(|(first, _)| *first == 1).map_or(0, |(_, last)| *last);
-        self.backwards(sandbox, &mut |entry| {
-            if entry.seq <= bottom {
-                return Ok(false);
-            }
-            let was_given_up = is_within(&expired, entry.seq);
-            if !plan.keeps(&entry, |limit| budget.admits(&self.inner, &entry.body, limit))? && !was_given_up {
+        self.backwards(sandbox, &expired, &mut |entry| {
+            if !plan.keeps(&entry, |limit| budget.admits(&self.inner, &entry.body, limit))? {
                 given_up.push((entry.seq, entry.seq));
             }
-            Ok(true)
+            Ok(())
         })?;
         let mut ranges = joined(given_up);
-        if ranges.is_empty() {
-            return Ok(None);
-        }
         // What does not fit into one entry is for the next time; the oldest first.
         ranges.truncate(RANGES_LIMIT);
+        Ok((!ranges.is_empty()).then_some(Expirable { sandbox, ranges, now }))
+    }
+
+    /// Gives up what was found. The caller sees to it that nobody appends meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn expire(&self, Expirable { sandbox, ranges, now }: Expirable) -> Result<(), StoreError> {
+        let Some(tip) = self.inner.index.tip(sandbox) else { return Err(StoreError::UnknownSandbox(sandbox)) };
         let draft = Draft { time: now, body: EntryBody::Expired { ranges } };
-        let appended = self.append(sandbox, Some(tip.head.entry), vec![draft], NodeBatch::new())?;
-        Ok(appended.into_iter().next())
+        self.append(sandbox, Some(tip.head.entry), vec![draft], NodeBatch::new())?;
+        Ok(())
     }
 
     /// Ends the log of a deleted sandbox for good when it was in the trash for long enough; says whether it did.
@@ -172,17 +175,16 @@ impl Store {
         for (sandbox, _) in self.inner.index.logs() {
             let expired = self.expired(sandbox)?;
             let mut is_newest = true;
-            self.backwards(sandbox, &mut |entry| {
+            self.backwards(sandbox, &expired, &mut |entry| {
                 // What is kept anyway comes first.
                 let is_kept = matches!(entry.body, EntryBody::Checkpoint { .. })
                     || (matches!(entry.body, EntryBody::Operation(_)) && std::mem::take(&mut is_newest));
-                if is_within(&expired, entry.seq) {
-                } else if is_kept {
+                if is_kept {
                     budget.admits(&self.inner, &entry.body, u64::MAX)?;
                 } else if matches!(entry.body, EntryBody::Operation(_)) {
                     operations.push((entry.time, sandbox, entry.seq));
                 }
-                Ok(true)
+                Ok(())
             })?;
         }
         operations.sort_unstable_by(|left, right| right.cmp(left));
@@ -195,11 +197,12 @@ impl Store {
         Ok(None)
     }
 
-    /// Shows the entries of a log, newest first, for as long as `visit` says.
+    /// Shows the entries of a log that were not given up, newest first.
     fn backwards(
         &self,
         sandbox: SandboxId,
-        visit: &mut dyn FnMut(Entry) -> Result<bool, StoreError>,
+        expired: &[(u64, u64)],
+        visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut before = u64::MAX;
         loop {
@@ -207,8 +210,11 @@ impl Store {
             let Some(last) = page.last() else { return Ok(()) };
             before = last.seq;
             for entry in page {
-                if !visit(entry)? {
-                    return Ok(());
+                let place = expired.partition_point(|(_, last)| *last < entry.seq);
+                match expired.get(place) {
+                    // The whole range is stepped over, however long it is.
+                    Some((first, _)) if *first <= entry.seq => before = before.min(*first),
+                    _ => visit(entry)?,
                 }
             }
         }

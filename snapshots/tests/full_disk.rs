@@ -134,7 +134,8 @@ fn a_full_disk_loses_nothing_and_can_be_emptied() {
     assert!(store.purge(sandboxes[3], std::time::Duration::ZERO, Timestamp(2)).expect("and purged"));
     let retention = Retention { operations: Some(2), ..Retention::default() };
     for sandbox in &sandboxes[1..3] {
-        store.expire(*sandbox, &retention, Timestamp(2)).expect("old operations can be given up");
+        let found = store.expirable(*sandbox, &retention, Timestamp(2)).expect("old operations are found");
+        found.into_iter().for_each(|found| store.expire(found).expect("old operations can be given up"));
     }
     let collected = store.collect(CollectOptions::default(), &mut |_| ControlFlow::Continue(()));
     let collected = collected.expect("a collection runs");

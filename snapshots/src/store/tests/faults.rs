@@ -102,7 +102,9 @@ impl Run {
             if turn % 4 == 3 {
                 let store = self.store();
                 let retention = Retention { operations: Some(2), ..Retention::default() };
-                self.refused += u64::from(store.expire(sandbox(1), &retention, Timestamp(9)).is_err());
+                let found = store.expirable(sandbox(1), &retention, Timestamp(9));
+                let given_up = found.and_then(|found| found.map_or(Ok(()), |found| store.expire(found)));
+                self.refused += u64::from(given_up.is_err());
                 drop(store);
                 let all = CollectOptions { garbage_percent_min: 1, only_weigh: false };
                 let store = self.store();

@@ -258,8 +258,9 @@ impl StateMachineTest for Real {
                     let since = seconds.map(|seconds| Timestamp(now - i64::from(seconds) * SECOND));
                     let operations = operations.map(u64::from);
                     let retention = Retention { operations, since, bytes: None, trash: TRASH };
-                    let said = real.store().expire(sandbox(log as u8), &retention, Timestamp(now)).unwrap();
-                    assert_eq!(said.is_some(), told(log));
+                    let found = real.store().expirable(sandbox(log as u8), &retention, Timestamp(now)).unwrap();
+                    assert_eq!(found.is_some(), told(log));
+                    found.into_iter().for_each(|found| real.store().expire(found).unwrap());
                 }
             }
             Step::Purge => {
@@ -332,39 +333,61 @@ prop_state_machine! {
     fn a_store_is_a_list_of_whole_trees(sequential 1..60 => Real);
 }
 
+/// Appends an operation whose state holds one file of its own.
+fn append_file(store: &Store, at: Option<EntryId>, name: &[u8], contents: &[u8]) -> (EntryId, StateId) {
+    let mut batch = store.begin_empty(Vec::new(), QUOTA);
+    let file = batch.create_file(Inode::ROOT, name, 0o644, Timestamp(1)).unwrap();
+    batch.write(file, 0, contents, Timestamp(1)).unwrap();
+    let sealed = batch.seal().unwrap();
+    let (mut drafts, _) = operation(1, OperationKind::Call, &[]);
+    let EntryBody::Operation(body) = &mut drafts[0].body else { unreachable!() };
+    body.after = sealed.state;
+    (store.append(sandbox(1), at, drafts, sealed.nodes).unwrap().remove(0).id, sealed.state)
+}
+
+const ALL: CollectOptions = CollectOptions { garbage_percent_min: 1, only_weigh: false };
+
 #[test]
 fn a_hold_keeps_what_the_log_gave_up() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), options(Durability::Disk, 16 << 10)).unwrap();
-    let mut batch = store.begin_empty(Vec::new(), QUOTA);
-    let file = batch.create_file(Inode::ROOT, b"kept", 0o644, Timestamp(1)).unwrap();
-    batch.write(file, 0, &bytes(1, 100_000), Timestamp(1)).unwrap();
-    let first = batch.seal().unwrap();
-    let state = first.state;
-    let body = |after| {
-        let (mut drafts, _) = operation(1, OperationKind::Call, &[]);
-        let EntryBody::Operation(body) = &mut drafts[0].body else { unreachable!() };
-        body.after = after;
-        drafts
-    };
-    let mut at = store.append(sandbox(1), None, body(state), first.nodes).unwrap().remove(0);
+    let (mut at, state) = append_file(&store, None, b"kept", &bytes(1, 100_000));
     let hold: Hold = store.hold_state(state).unwrap();
     for number in 0..40u8 {
-        let mut next = store.begin_empty(Vec::new(), QUOTA);
-        let file = next.create_file(Inode::ROOT, b"other", 0o644, Timestamp(2)).unwrap();
-        next.write(file, 0, &bytes(number, 5000), Timestamp(2)).unwrap();
-        let sealed = next.seal().unwrap();
-        at = store.append(sandbox(1), Some(at.id), body(sealed.state), sealed.nodes).unwrap().remove(0);
+        (at, _) = append_file(&store, Some(at), b"other", &bytes(number, 5000));
     }
     let retention = Retention { operations: Some(1), ..Retention::default() };
-    store.expire(sandbox(1), &retention, Timestamp(9)).unwrap().unwrap();
-    let all = CollectOptions { garbage_percent_min: 1, only_weigh: false };
-    let collected = store.collect(all, &mut |_| ControlFlow::Continue(())).unwrap();
+    store.expire(store.expirable(sandbox(1), &retention, Timestamp(9)).unwrap().unwrap()).unwrap();
+    let collected = store.collect(ALL, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(collected.freed_bytes > 100_000, "{collected:?}");
     assert_eq!(read(&store, state)["kept"], bytes(1, 100_000));
     drop(hold);
-    let collected = store.collect(all, &mut |_| ControlFlow::Continue(())).unwrap();
+    let collected = store.collect(ALL, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(collected.freed_bytes > 60_000, "{collected:?}");
     assert!(!store.contains_state(state));
     assert!(matches!(store.begin(state, QUOTA), Err(StoreError::MissingNode(_))));
+}
+
+#[test]
+fn what_is_named_after_it_was_found_expirable_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), options(Durability::Disk, 16 << 10)).unwrap();
+    let (mut at, named) = append_file(&store, None, b"named", &bytes(1, 100_000));
+    let mut states = Vec::new();
+    for number in 0..20u8 {
+        let state;
+        (at, state) = append_file(&store, Some(at), b"other", &bytes(number, 5000));
+        states.push(state);
+    }
+    let retention = Retention { operations: Some(1), ..Retention::default() };
+    let found = store.expirable(sandbox(1), &retention, Timestamp(9)).unwrap().unwrap();
+    let body = EntryBody::Checkpoint { name: "late".to_owned(), state: named };
+    at = store.append(sandbox(1), Some(at), vec![Draft { time: Timestamp(9), body }], NodeBatch::new()).unwrap()[0].id;
+    let (_, newest) = append_file(&store, Some(at), b"newest", &bytes(99, 5000));
+    store.expire(found).unwrap();
+    store.collect(ALL, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(read(&store, named)["named"], bytes(1, 100_000));
+    assert_eq!(read(&store, newest)["newest"], bytes(99, 5000));
+    assert_eq!(read(&store, states[19])["other"], bytes(19, 5000), "the newest when it was looked for");
+    assert!(!store.contains_state(states[0]));
 }

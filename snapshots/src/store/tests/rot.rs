@@ -44,7 +44,7 @@ fn make(directory: &Path) -> Expected {
             head = Some((entries[0].id, sealed.state));
         }
         let retention = Retention { operations: Some(8), ..Retention::default() };
-        store.expire(sandbox(number), &retention, Timestamp(9)).unwrap().unwrap();
+        store.expire(store.expirable(sandbox(number), &retention, Timestamp(9)).unwrap().unwrap()).unwrap();
     }
     let all = CollectOptions { garbage_percent_min: 20, only_weigh: false };
     let collected = store.collect(all, &mut |_| ControlFlow::Continue(())).unwrap();

@@ -47,7 +47,8 @@ fn write_on(store: &Store, number: u8, shown: &Mutex<Vec<StateId>>) {
             }
             1 => {
                 let retention = Retention { operations: Some(next() % 4), ..Retention::default() };
-                store.expire(sandbox(number), &retention, Timestamp(turn as i64)).unwrap();
+                let found = store.expirable(sandbox(number), &retention, Timestamp(turn as i64)).unwrap();
+                found.into_iter().for_each(|found| store.expire(found).unwrap());
             }
             _ => {
                 let head = store.head(sandbox(number)).unwrap();
