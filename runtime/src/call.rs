@@ -14,6 +14,7 @@ use sandglass_snapshots::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::component::{Ran, Surroundings, ToolCall};
 use crate::error::{Error, ErrorKind};
 use crate::guest::{End, Guest, Invocation, RunLimits};
 use crate::host::World;
@@ -35,10 +36,18 @@ struct Prepared {
     live: Arc<LiveCall>,
     tool: String,
     arguments: Value,
-    invocation: Invocation,
+    work: Work,
     timeout: Duration,
     dry_run: bool,
     actor: String,
+}
+
+/// What runs.
+enum Work {
+    /// A program of a guest that the sandbox pins.
+    Guest(Invocation),
+    /// An uploaded tool.
+    Tool(ToolCall),
 }
 
 /// How the guest's run ended, in the words of a call.
@@ -46,6 +55,7 @@ struct Outcome {
     status: CallStatus,
     exit_code: Option<i32>,
     message: Option<String>,
+    result: Option<Value>,
     fuel: u64,
     memory_peak_bytes: u64,
     output_bytes: u64,
@@ -72,7 +82,10 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         let message = format!("arguments may have {ARGUMENTS_BYTES_MAX} bytes, standard input {STDIN_BYTES_MAX}");
         return Err(Error::new(ErrorKind::Limit, "too_large", message).hinted("write large inputs to files first"));
     }
-    let invocation = crate::tool::invocation(&request.tool, &request.arguments, request.stdin.as_ref())?;
+    let work = match world.tools.call(&request.tool, &request.arguments, request.stdin.as_ref())? {
+        Some(call) => Work::Tool(call),
+        None => Work::Guest(crate::tool::invocation(&request.tool, &request.arguments, request.stdin.as_ref())?),
+    };
     let wall = Duration::from(sandbox.limits().wall);
     let timeout = request.timeout.map_or(wall, |asked| asked.min(wall));
     let live = Arc::new(LiveCall::new(request.id.unwrap_or_else(|| world.new_call_id()), sandbox.id()));
@@ -82,7 +95,7 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         live: Arc::clone(&live),
         tool: request.tool,
         arguments: request.arguments,
-        invocation,
+        work,
         timeout,
         dry_run: request.dry_run,
         actor: actor.to_owned(),
@@ -134,21 +147,26 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let started = Instant::now();
     let time = world.clock.now();
     let head = sandbox.head()?; // This is the checkpoint: states are immutable.
-    let guest = guest_for(world, &call.tool, head.state)?;
-    let transaction = world.store.begin(head.state, sandbox.quota())?;
-    let mut outcome = run_guest(call, &guest, transaction)?;
+    let transaction = || Ok::<_, Error>(world.store.begin(head.state, sandbox.quota())?);
+    let (mut outcome, hash) = match &call.work {
+        Work::Guest(invocation) => {
+            let guest = guest_for(world, &call.tool, head.state)?;
+            (run_guest(call, invocation, &guest, transaction()?)?, guest.hash())
+        }
+        Work::Tool(tool) => (run_tool(call, tool, transaction()?)?, tool.hash()),
+    };
     let wall = started.elapsed();
     let sealed = outcome.transaction.take().map(Transaction::seal).transpose()?;
     let (after, nodes) = sealed.map_or_else(|| (head.state, NodeBatch::new()), |sealed| (sealed.state, sealed.nodes));
     let mut ended = described(call, &outcome, &head, after, wall, time);
-    ended.guest = Some(guest.name().to_owned());
+    ended.guest = Some(world.guests.name_of(&hash));
     match turn {
         None => {
             ended.changes = sandbox_summary_unsaved(sandbox, head.state, after, nodes)?;
             ended.undo = "none";
         }
         Some(turn) => {
-            let (operation, nodes) = recorded(sandbox, &ended, &head, nodes, guest.hash())?;
+            let (operation, nodes) = recorded(sandbox, &ended, &head, nodes, hash)?;
             let entry = sandbox.append(turn, &head, operation, nodes)?; // The durable moment.
             ended.seq = Some(entry.seq);
             ended.changes = sandbox.summary(head.state, after)?;
@@ -172,21 +190,80 @@ fn guest_for(world: &World, tool: &str, state: StateId) -> Result<Arc<Guest>, Er
     Ok(world.guests.pinned(tool, hash)?)
 }
 
-/// Runs the guest until it ends, its time is over or somebody cancels it.
-fn run_guest(call: &Prepared, guest: &Arc<Guest>, transaction: Transaction) -> Result<Outcome, Error> {
+/// Runs a guest until it ends, its time is over or somebody cancels it.
+fn run_guest(
+    call: &Prepared,
+    invocation: &Invocation,
+    guest: &Arc<Guest>,
+    transaction: Transaction,
+) -> Result<Outcome, Error> {
+    let Surroundings { mounts, limits, output, clock, entropy } = surroundings(call);
+    let running = guest.run(invocation, transaction, mounts, &limits, output, clock, entropy);
+    until_ended(call, running, |run| {
+        let exit_code = if let End::Exited(code) = run.end { Some(code) } else { None };
+        let (status, message) = ending(run.end);
+        Outcome {
+            status,
+            exit_code,
+            message,
+            result: None,
+            fuel: run.fuel,
+            memory_peak_bytes: run.memory_peak_bytes,
+            output_bytes: run.output_bytes,
+            transaction: run.transaction,
+        }
+    })
+}
+
+/// Runs an uploaded tool, as a guest is run.
+fn run_tool(call: &Prepared, tool: &ToolCall, transaction: Transaction) -> Result<Outcome, Error> {
+    let tools = &call.sandbox.world().tools;
+    let running = tools.run(tool, transaction, surroundings(call));
+    until_ended(call, running, |ran: Ran| {
+        let (status, message) = ending(ran.end);
+        Outcome {
+            status,
+            exit_code: ran.exit_code.filter(|_| ran.transaction.is_some()),
+            message: message.or(ran.message),
+            result: ran.result,
+            fuel: ran.fuel,
+            memory_peak_bytes: ran.memory_peak_bytes,
+            output_bytes: ran.output_bytes,
+            transaction: ran.transaction,
+        }
+    })
+}
+
+/// Returns what the host gives to a call.
+fn surroundings(call: &Prepared) -> Surroundings {
     let limits = call.sandbox.limits();
     let world = call.sandbox.world();
     let fuel = u128::from(limits.cpu.milliseconds()) * u128::from(FUEL_PER_CPU_SECOND) / 1_000;
-    let run_limits = RunLimits {
-        fuel: u64::try_from(fuel).unwrap_or(u64::MAX),
-        memory_bytes: limits.memory.bytes(),
-        output_bytes: limits.output.bytes(),
-        open_files: limits.open_files,
-    };
+    Surroundings {
+        mounts: crate::mounts::read_only(call.sandbox.shared_policy()),
+        limits: RunLimits {
+            fuel: u64::try_from(fuel).unwrap_or(u64::MAX),
+            memory_bytes: limits.memory.bytes(),
+            output_bytes: limits.output.bytes(),
+            open_files: limits.open_files,
+        },
+        output: Arc::clone(&call.live) as Arc<dyn crate::wasi::Output>,
+        clock: Arc::clone(&world.clock),
+        entropy: Arc::clone(&world.entropy),
+    }
+}
+
+/// Lets something run until it ends, its time is over or somebody cancels the call.
+fn until_ended<T, E: Into<Error>>(
+    call: &Prepared,
+    running: impl Future<Output = Result<T, E>>,
+    outcome: impl FnOnce(T) -> Outcome,
+) -> Result<Outcome, Error> {
     let stopped = |status, message: String| Outcome {
         status,
         exit_code: None,
         message: Some(message),
+        result: None,
         fuel: 0,
         memory_peak_bytes: 0,
         output_bytes: 0,
@@ -195,18 +272,7 @@ fn run_guest(call: &Prepared, guest: &Arc<Guest>, transaction: Transaction) -> R
     if call.live.is_cancelled() {
         return Ok(stopped(CallStatus::Cancelled, "the call was cancelled before it ran".to_owned()));
     }
-    let mounts = crate::mounts::read_only(call.sandbox.shared_policy());
-    let output = Arc::clone(&call.live) as Arc<dyn crate::wasi::Output>;
-    let running = guest.run(
-        &call.invocation,
-        transaction,
-        mounts,
-        &run_limits,
-        output,
-        Arc::clone(&world.clock),
-        Arc::clone(&world.entropy),
-    );
-    let ended = world.threads.handle().block_on(async {
+    let ended = call.sandbox.world().threads.handle().block_on(async {
         tokio::select! {
             biased;
             ended = running => Ok(ended),
@@ -214,30 +280,25 @@ fn run_guest(call: &Prepared, guest: &Arc<Guest>, transaction: Transaction) -> R
             () = call.live.cancelled() => Err(CallStatus::Cancelled),
         }
     });
-    let run = match ended {
-        Ok(run) => run?,
+    match ended {
+        Ok(ran) => ran.map(outcome).map_err(Into::into),
         Err(CallStatus::Timeout) => {
             let milliseconds = call.timeout.as_millis();
             let message = format!("the call ran for more than {milliseconds} ms (limits.wall, or its own timeout)");
-            return Ok(stopped(CallStatus::Timeout, message));
+            Ok(stopped(CallStatus::Timeout, message))
         }
-        Err(status) => return Ok(stopped(status, "the call was cancelled".to_owned())),
-    };
-    let (status, exit_code, message) = match run.end {
-        End::Exited(0) => (CallStatus::Ok, Some(0), None),
-        End::Exited(code) => (CallStatus::Error, Some(code), None),
-        End::LimitExceeded(limit) => (CallStatus::Limit, None, Some(limit.to_string())),
-        End::Trapped(reason) => (CallStatus::Trapped, None, Some(reason)),
-    };
-    Ok(Outcome {
-        status,
-        exit_code,
-        message,
-        fuel: run.fuel,
-        memory_peak_bytes: run.memory_peak_bytes,
-        output_bytes: run.output_bytes,
-        transaction: run.transaction,
-    })
+        Err(status) => Ok(stopped(status, "the call was cancelled".to_owned())),
+    }
+}
+
+/// Returns how a run ended in the words of a call, and why when it did not end by itself.
+fn ending(end: End) -> (CallStatus, Option<String>) {
+    match end {
+        End::Exited(0) => (CallStatus::Ok, None),
+        End::Exited(_) => (CallStatus::Error, None),
+        End::LimitExceeded(limit) => (CallStatus::Limit, Some(limit.to_string())),
+        End::Trapped(reason) => (CallStatus::Trapped, Some(reason)),
+    }
 }
 
 fn described(call: &Prepared, outcome: &Outcome, head: &Head, after: StateId, wall: Duration, time: Timestamp) -> Call {
@@ -256,7 +317,7 @@ fn described(call: &Prepared, outcome: &Outcome, head: &Head, after: StateId, wa
         stderr: call.live.printed(Stream::Stderr),
         stdout_cut: cut,
         stderr_cut: cut,
-        result: None,
+        result: outcome.result.clone(),
         before: head.state,
         after,
         changes: sandglass_snapshots::DiffSummary::default(),
@@ -283,6 +344,7 @@ fn recorded(
     guest: [u8; 32],
 ) -> Result<(Operation, NodeBatch), Error> {
     let arguments = crate::sandbox::to_detail(&call.arguments)?;
+    let result = call.result.as_ref().map(crate::sandbox::to_detail).transpose()?;
     let record = CallRecord {
         id: call.id,
         tool: call.tool.clone(),
@@ -294,7 +356,7 @@ fn recorded(
         stderr: nodes.put_blob(&call.stderr),
         stdout_cut: call.stdout_cut,
         stderr_cut: call.stderr_cut,
-        result: None,
+        result: result.map(|json| nodes.put_blob(&json)),
         usage: Usage {
             wall_ns: u64::try_from(call.usage.wall.as_nanos()).unwrap_or(u64::MAX),
             fuel: call.usage.fuel,
@@ -339,6 +401,7 @@ pub(crate) fn from_entry(
     };
     let (stdout, stdout_shortened) = output(&record.stdout)?;
     let (stderr, stderr_shortened) = output(&record.stderr)?;
+    let result = record.result.map(|id| store.blob(&id)).transpose()?;
     let before = operation.before.unwrap_or(operation.after);
     Ok(Some(Call {
         id: record.id,
@@ -353,7 +416,7 @@ pub(crate) fn from_entry(
         stderr,
         stdout_cut: record.stdout_cut || stdout_shortened,
         stderr_cut: record.stderr_cut || stderr_shortened,
-        result: None,
+        result: result.map(|json| serde_json::from_slice(&json).unwrap_or(Value::Null)),
         before,
         after: operation.after,
         changes: sandbox.summary(before, operation.after)?,

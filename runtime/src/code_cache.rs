@@ -9,11 +9,13 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use crate::guest::GuestError;
@@ -34,6 +36,31 @@ struct Label {
     module: String,
     bytes: u64,
     blake3: String,
+}
+
+/// Code of one of the two kinds.
+pub(crate) trait Code: Sized {
+    /// Maps code from a file.
+    ///
+    /// # Safety
+    /// The file holds what this version of the engine compiled to such code, and never changes.
+    unsafe fn map(engine: &Engine, file: File) -> wasmtime::Result<Self>;
+}
+
+impl Code for Module {
+    unsafe fn map(engine: &Engine, file: File) -> wasmtime::Result<Self> {
+        // SAFETY: the caller vouches for the file.
+        unsafe { Self::deserialize_open_file(engine, file) }
+    }
+}
+
+impl Code for Component {
+    unsafe fn map(engine: &Engine, file: File) -> wasmtime::Result<Self> {
+        // Components can only be mapped by path: this one leads to the very file that is open.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the caller vouches for the file, which stays open until it is mapped.
+        unsafe { Self::deserialize_file(engine, path) }
+    }
 }
 
 impl CodeCache {
@@ -62,13 +89,13 @@ impl CodeCache {
     /// Loads the code of `module`; when there is none, or it is damaged, `compile` writes it into the file it is given.
     ///
     /// Of several threads or processes that come at once, one compiles and the others wait for it.
-    pub(crate) fn load(
+    pub(crate) fn load<C: Code>(
         &self,
         engine: &Engine,
         module: &[u8; 32],
         compile: impl FnOnce(&Path) -> Result<(), GuestError>,
-    ) -> Result<Module, GuestError> {
-        if let Some(found) = self.load_checked(engine, module)? {
+    ) -> Result<C, GuestError> {
+        if let Loaded::Code(found) = self.load_checked(engine, module)? {
             return Ok(found);
         }
         let path = self.path(module, "lock");
@@ -82,7 +109,7 @@ impl CodeCache {
         flock(&lock, FlockOperation::LockExclusive)
             .map_err(|error| GuestError::io("locking compiled code")(error.into()))?;
         // Somebody may have compiled it while this thread waited.
-        if let Some(found) = self.load_checked(engine, module)? {
+        if let Loaded::Code(found) = self.load_checked(engine, module)? {
             return Ok(found);
         }
         let temporary = self.path(module, "tmp");
@@ -91,8 +118,13 @@ impl CodeCache {
             drop(fs::remove_file(&temporary));
         }
         made?;
-        self.load_checked(engine, module)?
-            .ok_or_else(|| GuestError::Compile { message: "the code just compiled cannot be loaded".to_owned() })
+        let refused =
+            |why: &str| GuestError::Compile { message: format!("the code just compiled cannot be loaded{why}") };
+        match self.load_checked(engine, module)? {
+            Loaded::Code(code) => Ok(code),
+            Loaded::Refused(why) => Err(refused(&format!(": {why}"))),
+            Loaded::Absent => Err(refused("")),
+        }
     }
 
     /// Removes the code of `module`. A process that has it loaded keeps it.
@@ -143,17 +175,17 @@ impl CodeCache {
         keep().map_err(failed)
     }
 
-    fn load_checked(&self, engine: &Engine, module: &[u8; 32]) -> Result<Option<Module>, GuestError> {
+    fn load_checked<C: Code>(&self, engine: &Engine, module: &[u8; 32]) -> Result<Loaded<C>, GuestError> {
         let path = self.path(module, "cwasm");
-        let Some(label) = self.label(module) else { return Ok(None) };
+        let Some(label) = self.label(module) else { return Ok(Loaded::Absent) };
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
             Err(error) => return Err(GuestError::io("opening compiled code")(error)),
         };
         if label.module != hex(module) || !matches(&file, &label).map_err(GuestError::io("reading compiled code"))? {
             tracing::warn!(path = %path.display(), "compiled code is damaged: compiling again");
-            return Ok(None);
+            return Ok(Loaded::Absent);
         }
         // SAFETY: what is mapped must be code that this version of the engine compiled, and must not change while it is
         // mapped. The file lies in a directory of mode 0700 that belongs to this user (`private_directory`), only
@@ -161,12 +193,12 @@ impl CodeCache {
         // engine's version and settings. The bytes behind this very descriptor were just compared with the BLAKE3 that
         // was taken when they were compiled. Files are only ever replaced by renaming, never written in place, so the
         // inode that is mapped stays as it is, removed or not.
-        let loaded = unsafe { Module::deserialize_open_file(engine, file) };
+        let loaded = unsafe { C::map(engine, file) };
         match loaded {
-            Ok(module) => Ok(Some(module)),
+            Ok(code) => Ok(Loaded::Code(code)),
             Err(error) => {
                 tracing::warn!(path = %path.display(), "compiled code does not load: {error:#}");
-                Ok(None)
+                Ok(Loaded::Refused(format!("{error:#}")))
             }
         }
     }
@@ -180,6 +212,15 @@ impl CodeCache {
         hasher.update(&FORMAT.to_le_bytes()).update(module).update(&self.compatibility);
         self.directory.join(format!("{}.{extension}", hasher.finalize().to_hex()))
     }
+}
+
+/// What became of looking for code.
+enum Loaded<C> {
+    Code(C),
+    /// There is none, or it is damaged.
+    Absent,
+    /// It is whole, and the engine does not take it.
+    Refused(String),
 }
 
 /// Tells whether the file's length and BLAKE3 are the label's.
@@ -306,7 +347,7 @@ mod tests {
     #[test]
     fn a_failed_compilation_leaves_nothing() {
         let trial = Trial::new();
-        let failed = trial.cache.load(&trial.engine, &MODULE, |out| {
+        let failed: Result<Module, _> = trial.cache.load(&trial.engine, &MODULE, |out| {
             fs::write(out, b"half").expect("written");
             Err(GuestError::Compile { message: "no".to_owned() })
         });

@@ -10,13 +10,44 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
-use crate::engine;
+use crate::{component, engine};
 
 /// First argument of a process that compiles.
 const WORKER: &str = "__compile";
 
 /// Processor time that compiling one module may take, in seconds. The largest guest takes about 100.
 const CPU_SECONDS_MAX: u64 = 1800;
+
+/// Processor time that compiling an uploaded tool may take, in seconds.
+const TOOL_CPU_SECONDS_MAX: u64 = 300;
+
+/// Address space for compiling an uploaded tool, in bytes. One that carries an interpreter of 20 MB takes about half of it.
+const TOOL_MEMORY_MAX_BYTES: u64 = 4 << 30;
+
+/// What is compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// A guest, within so many bytes of address space.
+    Guest(u64),
+    /// An uploaded tool: a component or a core module.
+    Tool,
+}
+
+impl Target {
+    const fn memory_max(self) -> u64 {
+        match self {
+            Self::Guest(memory_max) => memory_max,
+            Self::Tool => TOOL_MEMORY_MAX_BYTES,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Guest(_) => "guest",
+            Self::Tool => "tool",
+        }
+    }
+}
 
 /// Who compiles.
 #[derive(Debug, Clone)]
@@ -45,19 +76,24 @@ pub fn compile_worker_main() -> bool {
 }
 
 fn worker(arguments: &[OsString]) -> Result<(), String> {
-    let [module, out, memory_max] = arguments else { return Err("three arguments are wanted".to_owned()) };
+    let [kind, module, out, memory_max] = arguments else { return Err("four arguments are wanted".to_owned()) };
     let memory_max: u64 =
         memory_max.to_str().and_then(|text| text.parse().ok()).ok_or("the memory limit is not a number")?;
+    let (target, cpu_seconds) = match kind.to_str() {
+        Some("guest") => (Target::Guest(memory_max), CPU_SECONDS_MAX),
+        Some("tool") => (Target::Tool, TOOL_CPU_SECONDS_MAX),
+        _ => return Err("a guest or a tool is wanted".to_owned()),
+    };
     let limit = |resource, value| {
         setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
             .map_err(|error| format!("limiting the compiler: {error}"))
     };
     limit(Resource::As, memory_max)?;
-    limit(Resource::Cpu, CPU_SECONDS_MAX)?;
+    limit(Resource::Cpu, cpu_seconds)?;
     limit(Resource::Core, 0)?;
     // Nobody wants the result once the parent is gone.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("watching the parent: {error}"))?;
-    in_process(Path::new(module), Path::new(out))
+    in_process(target, Path::new(module), Path::new(out))
 }
 
 /// Compiles the module in file `module` into the file `out`, which is made or written over.
@@ -65,15 +101,15 @@ fn worker(arguments: &[OsString]) -> Result<(), String> {
 /// # Errors
 ///
 /// One line for people: the compiler could not start, ran out of its limits, or refused the module.
-pub(crate) fn compile(compiler: &Compiler, module: &Path, out: &Path, memory_max: u64) -> Result<(), String> {
+pub(crate) fn compile(compiler: &Compiler, target: Target, module: &Path, out: &Path) -> Result<(), String> {
     let program = match compiler {
-        Compiler::InProcess => return in_process(module, out),
+        Compiler::InProcess => return in_process(target, module, out),
         Compiler::Child(program) => program,
     };
     let output = Command::new(program)
-        .arg(WORKER)
+        .args([WORKER, target.word()])
         .args([module, out])
-        .arg(memory_max.to_string())
+        .arg(target.memory_max().to_string())
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -85,12 +121,19 @@ pub(crate) fn compile(compiler: &Compiler, module: &Path, out: &Path, memory_max
     let text = String::from_utf8_lossy(&output.stderr);
     // A child that runs out of memory says so first, and prints a backtrace after that.
     let why = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no word why");
-    Err(format!("the compiler ended with {}, within {} MiB of memory: {why}", output.status, memory_max >> 20))
+    Err(format!("the compiler ended with {}, within {} MiB of memory: {why}", output.status, target.memory_max() >> 20))
 }
 
-fn in_process(module: &Path, out: &Path) -> Result<(), String> {
+fn in_process(target: Target, module: &Path, out: &Path) -> Result<(), String> {
     let wasm = fs::read(module).map_err(|error| format!("reading the module: {error}"))?;
-    let engine = engine::new().map_err(|error| format!("{error:#}"))?;
-    let code = engine.precompile_module(&wasm).map_err(|error| format!("{error:#}"))?;
+    let engine = match target {
+        Target::Guest(_) => engine::new(),
+        Target::Tool => component::for_compiling(),
+    };
+    let engine = engine.map_err(|error| format!("{error:#}"))?;
+    // Core modules and components differ in their version, which follows the magic number.
+    let is_component = wasm.get(4..8).is_some_and(|version| version[2] != 0);
+    let code = if is_component { engine.precompile_component(&wasm) } else { engine.precompile_module(&wasm) };
+    let code = code.map_err(|error| format!("{error:#}"))?;
     fs::write(out, code).map_err(|error| format!("writing the code: {error}"))
 }

@@ -15,4 +15,4 @@ mod run;
 pub use catalogue::{GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Verdict};
 pub use error::GuestError;
 pub use install::Progress;
-pub(crate) use run::{End, Guest, Invocation, Program, RunLimits};
+pub(crate) use run::{End, Guest, Invocation, Program, RunLimits, YIELD_FUEL, ending};

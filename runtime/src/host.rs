@@ -13,6 +13,7 @@ use sandglass_snapshots::{
 };
 
 use crate::clock::{Clock, SystemClock};
+use crate::component::Tools;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Kept;
@@ -26,6 +27,8 @@ use crate::upkeep::{Bell, Upkeep, UpkeepSettings};
 pub struct Settings {
     /// Where the store is.
     pub directory: PathBuf,
+    /// Where uploaded tools are.
+    pub tools_directory: PathBuf,
     /// What an answer promises.
     pub durability: Durability,
     /// Calls that run at once; more wait.
@@ -49,6 +52,7 @@ impl Settings {
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
         Self {
+            tools_directory: directory.join("tools"),
             directory,
             durability: Durability::Disk,
             calls_running_max: 64,
@@ -106,6 +110,7 @@ pub struct Host {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) guests: Guests,
+    pub(crate) tools: Tools,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -163,9 +168,11 @@ impl Host {
             .enable_time()
             .build()
             .map_err(|error| Error::internal("the threads for calls can't be made").caused(error))?;
+        let tools = Tools::open(settings.tools_directory.clone(), guests.compiler(), settings.calls_running_max)?;
         let world = World {
             store,
             guests,
+            tools,
             settings,
             clock: components.clock,
             entropy: components.entropy,

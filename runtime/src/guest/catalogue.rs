@@ -12,7 +12,7 @@ use super::install::{Shelf, digest, expect};
 use super::lock::{Entry, Lock, PackageKind};
 use super::{Guest, GuestError, Progress, embedded, run};
 use crate::code_cache::{CodeCache, hex};
-use crate::compile::{Compiler, compile};
+use crate::compile::{Compiler, Target, compile};
 use crate::engine;
 
 /// Memory for compiling the largest guest, with room to spare, in bytes of address space.
@@ -172,6 +172,11 @@ impl Guests {
         let cache = CodeCache::open(settings.directory.join("code"), &engine)?;
         let slots = lock.guests.into_iter().map(Slot::new).collect::<Result<_, _>>()?;
         Ok(Self { inner: Arc::new(Inner { settings, engine, linker, cache, shelf, slots }) })
+    }
+
+    /// Returns who compiles.
+    pub(crate) fn compiler(&self) -> Compiler {
+        self.inner.settings.compiler.clone()
     }
 
     /// Returns every guest that this version knows, the preferred ones first.
@@ -376,7 +381,8 @@ impl Inner {
             hasher.update_reader(file).map_err(GuestError::io("reading a module"))?;
             expect(&format!("the module of {}", slot.entry.name), &hex(&slot.hash), &hasher.finalize().to_hex())?;
             let settings = &self.settings;
-            compile(&settings.compiler, &module, out, settings.compile_memory_max_bytes)
+            let target = Target::Guest(settings.compile_memory_max_bytes);
+            compile(&settings.compiler, target, &module, out)
                 .map_err(|message| GuestError::Compile { message: format!("{}: {message}", slot.entry.name) })
         };
         let compiled = checked();

@@ -16,7 +16,7 @@ use crate::vfs::{Library, Mount, Vfs};
 use crate::wasi::{self, Output, Wasi, WasiOptions};
 
 /// Instructions between two chances for others: about a millisecond.
-const YIELD_FUEL: u64 = 1_000_000;
+pub(crate) const YIELD_FUEL: u64 = 1_000_000;
 
 /// Elements that a guest's tables may have together. The largest guest has 47,157, and never more.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
@@ -319,7 +319,7 @@ fn is_python(program: &str) -> bool {
 }
 
 /// Returns how a guest ended that did not return.
-fn ending(error: &wasmtime::Error, limits: &RunLimits) -> Result<End, GuestError> {
+pub(crate) fn ending(error: &wasmtime::Error, limits: &RunLimits) -> Result<End, GuestError> {
     if let Some(ProcExit(status)) = error.downcast_ref() {
         return Ok(End::Exited(*status));
     }
