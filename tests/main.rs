@@ -15,5 +15,6 @@ mod migration;
 mod mount;
 mod revert;
 mod support;
+mod tools;
 mod undo;
 mod upkeep;

@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod files;
 mod tokens;
+mod tools;
 mod transport;
 
 use std::io::{self, BufReader};

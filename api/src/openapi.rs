@@ -21,6 +21,7 @@ use crate::router::documented;
         (name = "files", description = "Files of a sandbox."),
         (name = "states", description = "States as such."),
         (name = "tokens", description = "Who may do what. For admins."),
+        (name = "tools", description = "What calls can name."),
         (name = "guests", description = "The programs that serve tools."),
         (name = "service", description = "The service itself.")
     )
@@ -88,7 +89,7 @@ const PROBLEMS: [(&str, &str, &str); 12] = [
     ("Conflict", "409", "It does not fit what is there."),
     ("Precondition", "412", "A condition of the request does not hold."),
     ("TooLarge", "413", "A limit is exceeded."),
-    ("MediaType", "415", "The body is not JSON."),
+    ("MediaType", "415", "The body is not what this takes."),
     ("Range", "416", "The range lies outside the file."),
     ("Invalid", "422", "It can't be carried out as it is."),
     ("Busy", "429", "Others are being served: try again soon."),
@@ -126,9 +127,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         "409" => changes || is_file,
         "412" => is_file && method != "head",
         "413" => changes,
-        "415" => has_json,
+        "415" => has_json || operation["requestBody"]["content"].get("application/wasm").is_some(),
         "416" => is_file && method == "get" && path.ends_with('}'),
-        "422" => path.starts_with("/v1/") && path != "/v1/guests",
+        "422" => path.starts_with("/v1/") && !matches!(path, "/v1/guests" | "/v1/tools"),
         "429" => path.starts_with("/v1/"),
         "503" => path.starts_with("/v1/") || path == "/readyz",
         _ => false,

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::http::problem::{Failure, Kind};
 use crate::http::{
     Service, calls, checkpoints, events, files, guests, health, history, idempotency, mounts, operations, sandboxes,
-    states, tokens, upkeep,
+    states, tokens, tools, upkeep,
 };
 use crate::middleware;
 use crate::openapi::Document;
@@ -41,6 +41,8 @@ pub(crate) fn documented(
         .routes(routes!(health::metrics))
         .routes(routes!(health::openapi))
         .routes(routes!(guests::list))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::get, tools::put, tools::remove))
         // Not among the changes below: their answers are kept, and a secret must not be.
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke));

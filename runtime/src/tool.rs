@@ -36,7 +36,8 @@ pub(crate) fn invocation(tool: &str, arguments: &Value, stdin: Option<&Bytes>) -
         "python" => python(arguments, stdin),
         _ => {
             let shown: String = tool.chars().take(80).collect();
-            Err(Error::not_found("unknown_tool", format!("there is no tool `{shown}`")).hinted("the tools are: python"))
+            Err(Error::not_found("unknown_tool", format!("there is no tool `{shown}`"))
+                .hinted("the tools are: python, and what was uploaded; `GET /v1/tools` lists them"))
         }
     }
 }

@@ -25,13 +25,14 @@ Examples:
   sandglass call shop --file analyse.py            a script of this machine
   sandglass call shop -- python3 tools/fix.py -v   a program in the sandbox, with its arguments
   sandglass call shop --code 'import sys; print(len(sys.stdin.read()))' --stdin - < big.txt
+  sandglass call shop --tool files.text.count --arguments '{\"path\": \"/workspace/a.txt\"}'
   sandglass call shop --dry-run --file risky.py    what would it do?";
 
 /// Run a tool in a sandbox. What it changes is one operation: `undo` takes it back.
 ///
 /// Prints what the program prints, as it comes, and exits with its code. Ctrl-C cancels the call.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, group = ArgGroup::new("program").required(true).args(["code", "file", "argv"]))]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("program").required(true).args(["code", "file", "argv", "arguments"]))]
 pub(crate) struct Call {
     /// The sandbox.
     sandbox: String,
@@ -47,6 +48,9 @@ pub(crate) struct Call {
     /// Run a program of the sandbox with arguments.
     #[arg(last = true, value_name = "ARGV")]
     argv: Vec<String>,
+    /// Call a tool with these arguments: a JSON object, as `sandglass tools show` describes it; @FILE reads it from a file.
+    #[arg(long, short, value_name = "JSON", conflicts_with_all = ["env", "cwd"])]
+    arguments: Option<String>,
     /// What the program reads: a file of this machine; - for our own standard input.
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
@@ -106,6 +110,10 @@ impl Call {
             shown.stderr(&exact(&ended.stderr, ended.stderr_base64.as_deref()))?;
         }
         shown.end()?;
+        if let Some(result) = &ended.result {
+            let text = serde_json::to_string(result).map_err(|error| Failure::new(error.to_string()))?;
+            console.print(&terminal::json(&text))?;
+        }
         self.tell(console, &ended);
         Ok(exit_code(&ended))
     }
@@ -115,8 +123,12 @@ impl Call {
         if is_input(&self.file) && is_input(&self.stdin) {
             return Err(Failure::new("the code and its input can't both be standard input").exiting(2));
         }
-        let mut arguments = Map::new();
+        let mut arguments = match &self.arguments {
+            Some(given) => given_arguments(given)?,
+            None => Map::new(),
+        };
         match (&self.code, &self.file) {
+            _ if self.arguments.is_some() => None,
             (Some(code), _) => arguments.insert("code".to_owned(), json!(code)),
             (None, Some(file)) => arguments.insert("code".to_owned(), json!(text_of(file)?)),
             (None, None) => arguments.insert("argv".to_owned(), json!(self.argv)),
@@ -197,6 +209,16 @@ pub(crate) fn exit_code(call: &Ended) -> u8 {
         CallStatus::Denied | CallStatus::Held => exit::DENIED,
         CallStatus::Cancelled => exit::CANCELLED,
     }
+}
+
+/// Reads the arguments of a tool, from the command line or a file.
+fn given_arguments(given: &str) -> Result<Map<String, Value>, Failure> {
+    let text = match given.strip_prefix('@') {
+        Some(path) => text_of(&PathBuf::from(path))?,
+        None => given.to_owned(),
+    };
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::new(format!("--arguments is no JSON object: {error}")).exiting(2))
 }
 
 /// Reads a text of this machine, or standard input.

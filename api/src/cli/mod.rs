@@ -37,6 +37,7 @@ mod state;
 mod store;
 mod terminal;
 mod tokens;
+mod tools;
 mod trash;
 mod undo;
 
@@ -143,6 +144,7 @@ enum Command {
     Unmount(mount::Unmount),
     Store(store::Store),
     Tokens(tokens::Tokens),
+    Tools(tools::Tools),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
 }
@@ -193,6 +195,7 @@ impl Command {
             Self::Export(export) => export.run(console),
             Self::Import(import) => import.run(console),
             Self::Tokens(tokens) => tokens.run(console),
+            Self::Tools(tools) => tools.run(console),
             Self::Openapi(openapi) => openapi.run(console),
             Self::Completions(completions) => completions.run(console),
         }

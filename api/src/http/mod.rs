@@ -20,6 +20,7 @@ pub(crate) mod problem;
 pub(crate) mod sandboxes;
 pub(crate) mod states;
 pub(crate) mod tokens;
+pub(crate) mod tools;
 pub mod types;
 pub(crate) mod upkeep;
 pub(crate) mod uploads;

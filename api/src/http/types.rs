@@ -6,6 +6,7 @@
 mod call;
 mod mount;
 mod token;
+mod tool;
 mod tree;
 mod upkeep;
 
@@ -20,6 +21,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
 pub use mount::{CreateMount, Mount};
 pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
+pub use tool::{Tool, ToolFunction, ToolKind, ToolUpload};
 pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind, ImportedStates, SkippedEntry};
 pub use upkeep::{
     DamagedPlace, DamagedState, Keep, Retention, StateProblem, StoreInfo, StoreWeight, TrashItem, Undelete, Undeleted,

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, HasData, Linker, ResourceTable, ResourceType};
 use wasmtime::{Engine, ResourceLimiter};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use super::engine::{MEMORIES_MAX, MODULES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
@@ -123,6 +125,48 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     filesystem::preopens::add_to_linker::<Context, HasFiles>(l, Context::view)?;
     Ok(linker)
 }
+
+/// Puts stubs in place of imports that no tool is given: calling one ends the call, and says which it was.
+pub(super) fn stub(linker: &mut Linker<Context>, component: &Component, missing: &[String]) -> wasmtime::Result<()> {
+    let engine = linker.engine().clone();
+    let ty = component.component_type();
+    for (name, import) in ty.imports(&engine).filter(|(name, _)| missing.iter().any(|missing| missing == name)) {
+        let ComponentItem::ComponentInstance(instance) = import.ty else {
+            return Err(wasmtime::format_err!("`{name}` is no interface, so there is no stub for it"));
+        };
+        let mut stubs = linker.instance(name)?;
+        for (export, item) in instance.exports(&engine) {
+            let called = format!("{name}#{export}");
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => stubs.func_new(export, move |_, _, _, _| {
+                    Err(wasmtime::format_err!("`{called}` was called, which is a stub: no tool is given it"))
+                })?,
+                ComponentItem::Resource(_) => {
+                    stubs.resource(export, resource(export), |_, _| Ok(()))?;
+                }
+                ComponentItem::Type(_) => {}
+                _ => return Err(wasmtime::format_err!("`{called}` is no function, so there is no stub for it")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the type of a resource in a stubbed interface. Those that WASI's interfaces have in common are what they are
+/// elsewhere; no value of the others ever comes to be.
+fn resource(name: &str) -> ResourceType {
+    match name {
+        "pollable" => ResourceType::host::<DynPollable>(),
+        "input-stream" => ResourceType::host::<DynInputStream>(),
+        "output-stream" => ResourceType::host::<DynOutputStream>(),
+        "error" | "io-error" => ResourceType::host::<IoError>(),
+        "descriptor" => ResourceType::host::<filesystem::types::Descriptor>(),
+        _ => ResourceType::host::<Stub>(),
+    }
+}
+
+/// The type of resources that there are none of.
+struct Stub;
 
 struct HasTable;
 

@@ -13,6 +13,8 @@ const FUNCTIONS_MAX: usize = 256;
 const FUNCTION_NAME_BYTES_MAX: usize = 160;
 /// What WASI calls a program's entry.
 const RUN: &str = "wasi:cli/run@0.2.";
+/// What componentize-py leaves exported of its own: it ran when the component was made, and is nobody's tool.
+const SET_UP: &str = "exports";
 /// What there is to import, without versions; every 0.2 will do.
 const OFFERED: [&str; 17] = [
     "wasi:cli/environment",
@@ -76,6 +78,7 @@ impl Interface {
                 ComponentItem::ComponentInstance(_) if name.starts_with(RUN) => {
                     interface.run = Some(budget.name(name)?);
                 }
+                ComponentItem::ComponentInstance(_) if name == SET_UP => {}
                 ComponentItem::ComponentInstance(instance) => {
                     for (export, item) in instance.exports(engine) {
                         match item.ty {
@@ -210,7 +213,7 @@ pub(crate) fn missing(component: &Component, engine: &Engine) -> Vec<String> {
     };
     let ty = component.component_type();
     let imports = ty.imports(engine).filter(|(name, import)| !is_offered(name) && needs(&import.ty));
-    imports.map(|(name, _)| shown(name)).collect()
+    imports.map(|(name, _)| name.to_owned()).collect()
 }
 
 fn is_offered(name: &str) -> bool {
@@ -224,7 +227,7 @@ fn is_offered(name: &str) -> bool {
 
 /// Says what is missing, and what there is instead.
 pub(crate) fn refusal(missing: &[String]) -> String {
-    let first = missing.first().map_or("", String::as_str);
+    let first = shown(missing.first().map_or("", String::as_str));
     let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
     let why = if first.starts_with("wasi:sockets/") {
         "a tool has no sockets"

@@ -13,8 +13,8 @@ use crate::entropy::SeededEntropy;
 use crate::guest::{End, RunLimits};
 use crate::wasi::{Output, Stream};
 
-const TYPES: &str = include_str!("../../tests/tools/types.wat");
-const HOSTILE: &str = include_str!("../../tests/tools/hostile.wat");
+const TYPES: &str = include_str!("../../../tests/fixtures/tools/types.wat");
+const HOSTILE: &str = include_str!("../../../tests/fixtures/tools/hostile.wat");
 
 struct Nowhere;
 
@@ -210,13 +210,18 @@ fn what_cannot_be_a_tool_is_refused_with_a_reason() {
 fn missing_imports_can_be_stubbed_and_using_one_ends_the_call() {
     let trial = Trial::new();
     let wat = r#"(component
-        (import "wasi:sockets/made-up@0.2.0" (instance $s (export "f" (func))))
+        (import "wasi:random/random@0.2.3" (instance $random (export "get-random-u64" (func (result u64)))))
+        (import "wasi:sockets/made-up@0.2.0" (instance $s (export "r" (type (sub resource))) (export "f" (func))))
         (core func $f (canon lower (func $s "f")))
+        (core func $number (canon lower (func $random "get-random-u64")))
         (core module $m
             (import "" "f" (func $f))
+            (import "" "number" (func $number (result i64)))
+            (func (export "number") (result i64) (call $number))
             (func (export "use") (call $f))
             (func (export "leave") (result i32) (i32.const 5)))
-        (core instance $i (instantiate $m (with "" (instance (export "f" (func $f))))))
+        (core instance $i (instantiate $m (with "" (instance (export "f" (func $f)) (export "number" (func $number))))))
+        (func (export "number") (result u64) (canon lift (core func $i "number")))
         (func (export "use") (canon lift (core func $i "use")))
         (func (export "leave") (result u32) (canon lift (core func $i "leave"))))"#;
     let mut new = new_tool("stubbed", wat::parse_str(wat).unwrap());
@@ -224,6 +229,8 @@ fn missing_imports_can_be_stubbed_and_using_one_ends_the_call() {
     new.stub_imports = true;
     trial.tools.add(new, Timestamp(1), "test").unwrap();
     assert_eq!(trial.run("stubbed.leave", &json!({})).unwrap().result, Some(json!(5)));
+    let ran = trial.run("stubbed.number", &json!({})).unwrap();
+    assert_eq!(ran.end, End::Exited(0), "what there is, is no stub");
     let ran = trial.run("stubbed.use", &json!({})).unwrap();
     assert!(matches!(ran.end, End::Trapped(reason) if reason.contains("wasi:sockets/made-up")));
 }

@@ -32,23 +32,19 @@ const TOOLS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
 const DESCRIPTION_BYTES_MAX: usize = 4096;
 /// Names that are or may become tools of the program itself.
-const RESERVED: [&str; 16] = [
+const RESERVED: [&str; 12] = [
     "bash",
-    "fetch",
-    "file",
-    "files",
-    "http",
     "javascript",
     "js",
     "mcp",
     "node",
     "python",
     "python3",
+    "python-data",
     "sandbox",
     "sandglass",
     "sh",
     "shell",
-    "sqlite",
 ];
 /// What a component and a core module start with, after the magic number.
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
@@ -326,7 +322,7 @@ impl Tools {
                 return Err(Error::invalid("missing_import", format!("this can't be a tool: {}", refusal(&missing)))
                     .hinted("build it without, or upload it with `stub_imports=true` if it never uses that: using a stub ends the call"));
             }
-            linker.define_unknown_imports_as_traps(&component).map_err(|error| refused(format!("{error:#}")))?;
+            host::stub(&mut linker, &component, &missing).map_err(|error| refused(format!("{error:#}")))?;
         }
         let interface = Interface::of(&component, engine).map_err(refused)?;
         let instance = linker

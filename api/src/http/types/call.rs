@@ -11,10 +11,11 @@ use super::Changes;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"tool": "python", "arguments": {"code": "print(6 * 7)"}, "timeout_ms": 10000}))]
 pub struct CreateCall {
-    /// The tool, such as `python`.
-    #[schema(min_length = 1, max_length = 64)]
+    /// The tool, such as `python` or `notes.add`; `GET /v1/tools` lists all.
+    #[schema(min_length = 1, max_length = 255)]
     pub tool: String,
-    /// The tool's arguments: an object. `python` takes `{code | argv, stdin?, env?, cwd?}`.
+    /// The tool's arguments: an object. `python` takes `{code | argv, stdin?, env?, cwd?}`; `GET /v1/tools` has the schema of each
+    /// tool.
     #[schema(value_type = Object)]
     pub arguments: Value,
     /// The session to run in; a fresh interpreter when absent.
@@ -109,7 +110,7 @@ pub struct Call {
     pub stderr_base64: Option<String>,
     /// Whether `stderr` lacks its end.
     pub stderr_truncated: bool,
-    /// The value of a session's final expression.
+    /// What the function of an uploaded tool returned.
     pub result: Option<Value>,
     /// The state before.
     pub before: String,
