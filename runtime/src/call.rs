@@ -218,7 +218,9 @@ fn run_guest(
 /// Runs an uploaded tool, as a guest is run.
 fn run_tool(call: &Prepared, tool: &ToolCall, transaction: Transaction) -> Result<Outcome, Error> {
     let tools = &call.sandbox.world().tools;
-    let running = tools.run(tool, transaction, surroundings(call));
+    // Before its time runs: the code may have to be compiled for a new version of the program.
+    tools.load(tool)?;
+    let running = tools.run(tool, &call.arguments, transaction, surroundings(call));
     until_ended(call, running, |ran: Ran| {
         let (status, message) = ending(ran.end);
         Outcome {

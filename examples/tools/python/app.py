@@ -13,9 +13,9 @@ class WitWorld(wit_world.WitWorld):
     def add(self, text: str) -> int:
         if not text.strip() or "\n" in text:
             raise Err("a note is one line with something in it")
-        with open(FILE, "a+", encoding="utf-8") as notes:
+        with open(FILE, "a", encoding="utf-8") as notes:
             notes.write(text + "\n")
-            notes.seek(0)
+        with open(FILE, encoding="utf-8") as notes:
             return sum(1 for _ in notes)
 
     def find(self, word: str, limit: int | None) -> list[Note]:

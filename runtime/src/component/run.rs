@@ -24,16 +24,17 @@ use crate::wasi::{Output, Stream};
 
 /// Handles that the parts of a component may hold together.
 const HANDLES_MAX: usize = 10_000;
-/// What one call out of or into a component may copy, in bytes.
-const HOSTCALL_BYTES_MAX: usize = 16 << 20;
+/// What one call out of or into a component may copy, in bytes of our memory: a byte of a `list<u8>` that is a result takes
+/// some forty.
+const HOSTCALL_BYTES_MAX: usize = 64 << 20;
 /// How much of an error's value stands in the call's message.
 const MESSAGE_CHARS_MAX: usize = 500;
 
 /// What is to be run of a tool.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
-    /// A function, by its place in the tool's interface, with its arguments.
-    Function { index: usize, arguments: Vec<Val> },
+    /// A function, by its place in the tool's interface.
+    Function(usize),
     /// The tool as a program.
     Command(Command),
 }
@@ -86,14 +87,17 @@ impl Code {
         &self,
         interface: &Interface,
         work: &Work,
+        arguments: &Value,
         transaction: Transaction,
         surroundings: Surroundings,
     ) -> Result<Ran, Error> {
         let vfs = Vfs::new(transaction, surroundings.mounts.clone(), Arc::clone(&surroundings.clock)).map_err(files)?;
         match (self, work) {
             (Self::Module(program), Work::Command(command)) => program.run(command, vfs, surroundings).await,
-            (Self::Module(_), Work::Function { .. }) => Err(Error::internal("a core module has no functions to call")),
-            (Self::Component(instance), work) => component(instance, interface, work, vfs, surroundings).await,
+            (Self::Module(_), Work::Function(_)) => Err(Error::internal("a core module has no functions to call")),
+            (Self::Component(instance), work) => {
+                component(instance, interface, (work, arguments), vfs, surroundings).await
+            }
         }
     }
 }
@@ -109,7 +113,7 @@ fn engine(error: &wasmtime::Error) -> Error {
 async fn component(
     pre: &InstancePre<Context>,
     interface: &Interface,
-    work: &Work,
+    (work, arguments): (&Work, &Value),
     vfs: Vfs,
     surroundings: Surroundings,
 ) -> Result<Ran, Error> {
@@ -132,9 +136,11 @@ async fn component(
     store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(|error| engine(&error))?;
 
     let entered = match work {
-        Work::Function { index, arguments } => {
+        Work::Function(index) => {
             let function = interface.functions.get(*index).ok_or_else(|| Error::internal("no such function"))?;
-            call(pre, &mut store, function, arguments).await
+            // They were read when the call was asked for, and not kept: as values they take far more memory.
+            let arguments = value::arguments(&function.parameters, arguments).map_err(Error::internal)?;
+            call(pre, &mut store, function, &arguments).await
         }
         Work::Command(_) => command(pre, &mut store, interface).await,
     };
@@ -189,7 +195,7 @@ impl Ran {
     }
 
     fn answered(&mut self, interface: &Interface, work: &Work, value: Option<&Val>, limits: &RunLimits) {
-        let Work::Function { index, .. } = work else { return };
+        let Work::Function(index) = work else { return };
         let Some((value, shape)) = value.zip(interface.functions.get(*index).and_then(|one| one.result.as_ref()))
         else {
             return;

@@ -29,8 +29,8 @@ pub(crate) fn schema(shape: &Shape) -> Value {
         Shape::U16 => whole(0, u16::MAX.into()),
         Shape::S32 => whole(i32::MIN.into(), i32::MAX.into()),
         Shape::U32 => whole(0, u32::MAX.into()),
-        Shape::S64 => large(json!(i64::MIN), json!(i64::MAX), "^-?[0-9]{1,19}$"),
-        Shape::U64 => large(json!(0), json!(u64::MAX), "^[0-9]{1,20}$"),
+        Shape::S64 => large(&json!(i64::MIN), &json!(i64::MAX), "^-?[0-9]{1,19}$"),
+        Shape::U64 => large(&json!(0), &json!(u64::MAX), "^[0-9]{1,20}$"),
         Shape::F32 | Shape::F64 => json!({ "anyOf": [{ "type": "number" }, { "enum": NO_NUMBERS }] }),
         Shape::Char => json!({ "type": "string", "minLength": 1, "maxLength": 1 }),
         Shape::String => json!({ "type": "string" }),
@@ -67,7 +67,7 @@ fn whole(least: i64, most: i64) -> Value {
 }
 
 /// Many JSON readers round numbers past 2^53, so a string does as well.
-fn large(least: Value, most: Value, pattern: &str) -> Value {
+fn large(least: &Value, most: &Value, pattern: &str) -> Value {
     json!({ "anyOf": [
         { "type": "integer", "minimum": least, "maximum": most },
         { "type": "string", "pattern": pattern, "description": "the number in decimal digits, exact past 2^53" }

@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::Type;
 
-/// How deep types may be nested.
-const DEPTH_MAX: usize = 32;
+/// How deep types may be nested: many JSON readers stop at 128, and a level of a type is up to four of its schema.
+const DEPTH_MAX: usize = 24;
 /// How many types a component's functions may be made of together, each counted wherever it is used.
-const NODES_MAX: usize = 10_000;
+const NODES_MAX: usize = 4_000;
 /// Bytes that all names in them may have together.
-const NAMES_BYTES_MAX: usize = 256 << 10;
+const NAMES_BYTES_MAX: usize = 64 << 10;
 
 /// A type of WIT whose values can be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -71,7 +71,7 @@ impl Shelf {
             match read_label(&path) {
                 Ok(label) if self.label_path(&label.name) == path => labels.push(label),
                 Ok(_) => {
-                    tracing::error!(path = %path.display(), "a tool's label has another's name: upload the tool again")
+                    tracing::error!(path = %path.display(), "a tool's label has another's name: upload the tool again");
                 }
                 Err(reason) => {
                     tracing::error!(path = %path.display(), reason, "a tool's label is damaged: upload the tool again");

@@ -66,7 +66,7 @@ impl Trial {
             entropy: Arc::new(SeededEntropy::new(1)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(self.tools.run(&call, transaction, surroundings))
+        runtime.block_on(self.tools.run(&call, arguments, transaction, surroundings))
     }
 
     fn files(&self) -> Vec<String> {
@@ -252,7 +252,7 @@ fn types_are_bounded_in_depth_and_number() {
         )
     };
     let wide = (0..4).fold("u8".to_owned(), |inner, _| format!("(tuple {})", vec![inner; 12].join(" ")));
-    for (ty, word) in [(deep, "deeper"), (wide, "more than 10000 types")] {
+    for (ty, word) in [(deep, "deeper"), (wide, "more than 4000 types")] {
         let wat = function(&ty);
         let error = trial.add("bad", &wat).err().unwrap().to_string();
         assert!(error.contains(word) || error.contains("nest") || error.contains("size"), "{error}");

@@ -155,29 +155,37 @@ impl Tools {
             .hinted("leave `stdin` out"));
         }
         let read = value::arguments(&found.parameters, arguments);
-        let arguments = read.map_err(|message| {
+        read.map_err(|message| {
             Error::invalid("invalid_arguments", format!("{name}: {message}")).hinted(format!(
                 "`GET /v1/tools/{}` has the JSON Schema; in WIT: {}",
                 tool.label.name,
                 found.signature()
             ))
         })?;
-        let work = Arc::new(Work::Function { index, arguments });
-        Ok(Some(ToolCall { tool, work }))
+        Ok(Some(ToolCall { tool, work: Arc::new(Work::Function(index)) }))
     }
 
-    /// Runs a call.
+    /// Makes sure that a call's tool is loaded. Blocks, for seconds when it has to be compiled again.
+    ///
+    /// # Errors
+    /// The tool's files are damaged or gone.
+    pub(crate) fn load(&self, call: &ToolCall) -> Result<(), Error> {
+        self.code(&call.tool).map(drop)
+    }
+
+    /// Runs a call with the arguments that it was made for.
     ///
     /// # Errors
     /// The tool's files are damaged or gone, or the host fails.
     pub(crate) async fn run(
         &self,
         call: &ToolCall,
+        arguments: &Value,
         transaction: Transaction,
         surroundings: Surroundings,
     ) -> Result<Ran, Error> {
         let code = self.code(&call.tool)?;
-        code.run(&call.tool.label.interface, &call.work, transaction, surroundings).await
+        code.run(&call.tool.label.interface, &call.work, arguments, transaction, surroundings).await
     }
 
     /// Checks, compiles and keeps a tool; one that had the name is replaced. Says whether the name is new. Blocks.

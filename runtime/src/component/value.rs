@@ -52,6 +52,14 @@ impl Reader {
         format!("{}: {wanted} is wanted, not {shown}", self.path)
     }
 
+    fn take(&mut self, count: usize) -> Result<(), String> {
+        let left = self.left.checked_sub(count);
+        self.left = left.ok_or_else(|| {
+            format!("arguments are made of more than {VALUES_MAX} values; write large inputs to files")
+        })?;
+        Ok(())
+    }
+
     /// Reads something one step further down.
     fn at<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
         let length = self.path.len();
@@ -81,9 +89,7 @@ impl Reader {
     }
 
     fn value(&mut self, shape: &Shape, given: &Value) -> Result<Val, String> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| {
-            format!("arguments are made of more than {VALUES_MAX} values; write large inputs to files")
-        })?;
+        self.take(1)?;
         Ok(match shape {
             Shape::Bool => Val::Bool(given.as_bool().ok_or_else(|| self.wrong("true or false", given))?),
             Shape::S8 => Val::S8(self.signed(given, i8::MIN.into(), i8::MAX.into())?),
@@ -107,7 +113,7 @@ impl Reader {
             Shape::Bytes => {
                 let bytes = given.as_str().and_then(|text| STANDARD.decode(text).ok());
                 let bytes = bytes.ok_or_else(|| self.wrong("a string with bytes in base64", given))?;
-                self.left = self.left.saturating_sub(bytes.len() / 8);
+                self.take(bytes.len() / 4)?;
                 Val::List(bytes.into_iter().map(Val::U8).collect())
             }
             Shape::List(item) => {
@@ -196,14 +202,14 @@ impl Reader {
     }
 
     fn signed<T: TryFrom<i64>>(&self, given: &Value, least: i64, most: i64) -> Result<T, String> {
-        let number = given.as_i64().or_else(|| whole(given, -9.3e18).map(|number| number as i64));
+        let number = given.as_i64().or_else(|| whole(given));
         let number = number.or_else(|| if most == i64::MAX { given.as_str()?.parse().ok() } else { None });
         let number = number.filter(|number| (least..=most).contains(number)).and_then(|number| number.try_into().ok());
         number.ok_or_else(|| self.wrong(&format!("a whole number from {least} to {most}"), given))
     }
 
     fn unsigned<T: TryFrom<u64>>(&self, given: &Value, most: u64) -> Result<T, String> {
-        let number = given.as_u64().or_else(|| whole(given, 0.0).map(|number| number as u64));
+        let number = given.as_u64().or_else(|| whole(given));
         let number = number.or_else(|| if most == u64::MAX { given.as_str()?.parse().ok() } else { None });
         let number = number.filter(|number| *number <= most).and_then(|number| number.try_into().ok());
         number.ok_or_else(|| self.wrong(&format!("a whole number from 0 to {most}"), given))
@@ -232,8 +238,10 @@ impl Reader {
 }
 
 /// Returns a float that is a whole number, such as 3.0: JSON knows no difference, and some writers none either.
-fn whole(given: &Value, least: f64) -> Option<f64> {
-    given.as_f64().filter(|number| number.fract() == 0.0 && *number >= least && number.abs() <= EXACT_MAX as f64)
+fn whole<T: std::str::FromStr>(given: &Value) -> Option<T> {
+    const MOST: f64 = 9_007_199_254_740_991.0;
+    let number = given.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MOST)?;
+    format!("{number:.0}").parse().ok()
 }
 
 fn one_of(names: impl Iterator<Item = impl std::fmt::Display>) -> String {

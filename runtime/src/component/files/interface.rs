@@ -33,7 +33,7 @@ impl preopens::Host for View<'_> {
         let opened = self.files.open(root, true, DescriptorFlags::READ);
         match opened {
             Ok(opened) => Ok(vec![(opened, "/".to_owned())]),
-            Err(failure) => Err(failure.downcast().map_or_else(|ends| ends, |code| code.into())),
+            Err(failure) => Err(failure.downcast().map_or_else(|ends| ends, Into::into)),
         }
     }
 }
