@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::component::{Ran, Surroundings, ToolCall};
 use crate::error::{Error, ErrorKind};
-use crate::guest::{End, Guest, Invocation, RunLimits};
+use crate::guest::{End, Guest, Invocation, Request, RunLimits};
 use crate::host::World;
 use crate::live::LiveCall;
 use crate::record::{Call, CallRequest, CallStatus, CallUsage};
@@ -151,7 +151,7 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let (mut outcome, hash) = match &call.work {
         Work::Guest(invocation) => {
             let guest = guest_for(world, &call.tool, head.state)?;
-            (run_guest(call, invocation, &guest, transaction()?)?, guest.hash())
+            (run_guest(call, invocation, &guest, head.state, transaction()?)?, guest.hash())
         }
         Work::Tool(tool) => (run_tool(call, tool, transaction()?)?, tool.hash()),
     };
@@ -195,10 +195,26 @@ fn run_guest(
     call: &Prepared,
     invocation: &Invocation,
     guest: &Arc<Guest>,
+    state: StateId,
     transaction: Transaction,
 ) -> Result<Outcome, Error> {
+    let world = call.sandbox.world();
+    let pins = world.store.guests(state)?;
     let Surroundings { mounts, limits, output, clock, entropy } = surroundings(call);
-    let running = guest.run(invocation, transaction, mounts, &limits, output, clock, entropy);
+    let guests = &world.guests;
+    let limits = &limits;
+    let running = crate::guest::run(Request {
+        guests,
+        guest,
+        pins: &pins,
+        invocation,
+        transaction,
+        mounts,
+        limits,
+        output,
+        clock,
+        entropy,
+    });
     until_ended(call, running, |run| {
         let exit_code = if let End::Exited(code) = run.end { Some(code) } else { None };
         let (status, message) = ending(run.end);

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sandglass_snapshots::{
-    CollectOptions, Collected, EntryBody, NodeSource, Repaired, SandboxId, StateId, Store, StoreOptions, Survey,
-    SurveyProgress, Timestamp, Verified, export_tar, repair as repair_store,
+    CollectOptions, Collected, EntryBody, Repaired, SandboxId, StateId, Store, StoreOptions, Survey, SurveyProgress,
+    Timestamp, Verified, export_tar, repair as repair_store,
 };
 
 use crate::error::Error;
@@ -145,8 +145,8 @@ impl Look {
 /// # Errors
 /// The service has the store open, a copy can't be read, or writing failed.
 pub fn repair(directory: &Path, copies: &[Look]) -> Result<Repaired, Error> {
-    let sources: Vec<&dyn NodeSource> = copies.iter().map(|look| &look.store as &dyn NodeSource).collect();
+    let copies: Vec<&Store> = copies.iter().map(|look| &look.store).collect();
     let mut salt = [0; 16];
     crate::entropy::Entropy::fill(&crate::entropy::SystemEntropy, &mut salt);
-    Ok(repair_store(directory, &StoreOptions { salt, ..StoreOptions::default() }, &sources)?)
+    Ok(repair_store(directory, &StoreOptions { salt, ..StoreOptions::default() }, &copies)?)
 }

@@ -12,7 +12,7 @@ use crate::closure::{self, roots_of};
 use crate::collect::barrier::Names;
 use crate::collect::rewrite::{Place, Show, rewrite};
 use crate::error::StoreError;
-use crate::id::NodeId;
+use crate::id::{NodeId, SandboxId};
 use crate::index::database::remove_database;
 use crate::journal::disk::{LocalDisk, SegmentStore};
 use crate::journal::reader::OpenedSegment;
@@ -41,13 +41,19 @@ pub struct Repaired {
     pub healed: u64,
     /// Nodes that are needed and that nobody had.
     pub missing: u64,
+    /// Entries that were the end of their logs and that a copy had; they are among the healed.
+    pub entries_returned: u64,
+    /// Sandboxes that are in a copy and not here: lost with the place where they began, or given up since the copy was made.
+    /// They stay away; what they hold can be exported from the copy.
+    pub only_in_copies: Vec<SandboxId>,
 }
 
-/// Makes the store in a directory open again and heals what `sources` have. A store that is whole stays as it is.
+/// Makes the store in a directory open again and heals what `copies` have: stores that were
+/// looked at. A store that is whole stays as it is.
 ///
 /// # Errors
 /// [`StoreError::Locked`] while somebody has it open, or what reading and writing met.
-pub fn repair(directory: &Path, options: &StoreOptions, sources: &[&dyn NodeSource]) -> Result<Repaired, StoreError> {
+pub fn repair(directory: &Path, options: &StoreOptions, copies: &[&Store]) -> Result<Repaired, StoreError> {
     let mut repaired = Repaired::default();
     {
         let _lock = take_lock(&directory.join("lock"))?;
@@ -62,8 +68,9 @@ pub fn repair(directory: &Path, options: &StoreOptions, sources: &[&dyn NodeSour
         remove_database(&directory.join("index.db"))?;
     }
     let store = Store::open(directory, *options)?;
-    heal_logs(&store, sources, &mut repaired)?;
-    heal(&store, sources, &mut repaired)?;
+    lengthen_logs(&store, copies, &mut repaired)?;
+    heal_logs(&store, copies, &mut repaired)?;
+    heal(&store, copies, &mut repaired)?;
     store.sync()?;
     Ok(repaired)
 }
@@ -180,8 +187,45 @@ fn aside(disk: &dyn SegmentStore, id: SegmentId, quarantine: &Path, repaired: &m
     Ok(())
 }
 
+/// Goes on with logs whose ends are lost, where a copy goes on from the very entry that they end with.
+fn lengthen_logs(store: &Store, copies: &[&Store], repaired: &mut Repaired) -> Result<(), StoreError> {
+    let ours = store.inner.index.logs();
+    for (sandbox, tip) in &ours {
+        let ends = copies.iter().filter_map(|copy| Some((copy, copy.inner.index.tip(*sandbox)?.head)));
+        let Some((copy, end)) = ends.max_by_key(|(_, end)| end.seq).filter(|(_, end)| end.seq > tip.head.seq) else {
+            continue;
+        };
+        let mut lost = Vec::new();
+        let mut at = end.entry;
+        let goes_on = loop {
+            let Ok(bytes) = copy.inner.nodes.peek(&NodeId(at.0)) else { break false };
+            let entry = log::decode(at, &bytes)?;
+            let (seq, previous) = (entry.seq, entry.previous);
+            lost.push((entry, bytes));
+            match previous {
+                Some(previous) if seq > tip.head.seq + 1 => at = previous,
+                previous => break seq == tip.head.seq + 1 && previous == Some(tip.head.entry),
+            }
+        };
+        // A copy that went another way is none.
+        if goes_on {
+            lost.reverse();
+            repaired.entries_returned += lost.len() as u64;
+            repaired.healed += lost.len() as u64;
+            store.inner.journal.tell_again(*sandbox, lost)?;
+        }
+    }
+    let theirs = copies.iter().flat_map(|copy| copy.inner.index.logs());
+    repaired.only_in_copies =
+        theirs.map(|(sandbox, _)| sandbox).filter(|id| ours.iter().all(|(our, _)| our != id)).collect();
+    repaired.only_in_copies.sort_unstable();
+    repaired.only_in_copies.dedup();
+    store.sync()?;
+    store.inner.index.with_database(|_| Ok(()))
+}
+
 /// Tells entries again that are lost and that somebody has: each names the one before it.
-fn heal_logs(store: &Store, sources: &[&dyn NodeSource], repaired: &mut Repaired) -> Result<(), StoreError> {
+fn heal_logs(store: &Store, copies: &[&Store], repaired: &mut Repaired) -> Result<(), StoreError> {
     for (sandbox, tip) in store.inner.index.logs() {
         let mut healed = Vec::new();
         let mut next = Some(tip.head.entry);
@@ -190,7 +234,7 @@ fn heal_logs(store: &Store, sources: &[&dyn NodeSource], repaired: &mut Repaired
             let entry = match store.inner.nodes.peek(&node) {
                 Ok(bytes) => log::decode(id, &bytes)?,
                 Err(StoreError::MissingNode(_) | StoreError::DamagedNode { .. }) => {
-                    let found = sources.iter().find_map(|source| source.node(&node).ok());
+                    let found = copies.iter().find_map(|copy| copy.node(&node).ok());
                     let Some(bytes) = found.filter(|bytes| crate::node::node_id(bytes) == node) else { break };
                     let entry = log::decode(id, &bytes)?;
                     healed.push((entry.clone(), bytes));
@@ -211,7 +255,7 @@ fn heal_logs(store: &Store, sources: &[&dyn NodeSource], repaired: &mut Repaired
 }
 
 /// Writes what is missing and somebody has, until nobody has more: a healed directory may show what is missing below it.
-fn heal(store: &Store, sources: &[&dyn NodeSource], repaired: &mut Repaired) -> Result<(), StoreError> {
+fn heal(store: &Store, copies: &[&Store], repaired: &mut Repaired) -> Result<(), StoreError> {
     let hold = store.hold();
     loop {
         let missing = missing(&store.inner)?;
@@ -219,7 +263,7 @@ fn heal(store: &Store, sources: &[&dyn NodeSource], repaired: &mut Repaired) -> 
         let mut batch = NodeBatch::new();
         let mut healed = 0;
         for id in &missing {
-            let found = sources.iter().find_map(|source| source.node(id).ok());
+            let found = copies.iter().find_map(|copy| copy.node(id).ok());
             let Some(bytes) = found.filter(|bytes| crate::node::node_id(bytes) == *id) else { continue };
             batch.insert(bytes);
             healed += 1;

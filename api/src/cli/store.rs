@@ -296,7 +296,8 @@ fn mend(console: &Console, store: &Path, copies: &[PathBuf]) -> Result<u8, Failu
         console.object(&json!({
             "damaged_places": repaired.places, "segments_rewritten": repaired.segments_rewritten,
             "segments_lost": repaired.segments_lost, "healed": repaired.healed, "missing": repaired.missing,
-            "quarantine": repaired.quarantine,
+            "entries_returned": repaired.entries_returned, "quarantine": repaired.quarantine,
+            "only_in_copies": repaired.only_in_copies.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }))?;
     } else if repaired.places == 0 && repaired.missing == 0 && repaired.healed == 0 {
         console.print("nothing is damaged; the index was made anew")?;
@@ -307,7 +308,14 @@ fn mend(console: &Console, store: &Path, copies: &[PathBuf]) -> Result<u8, Failu
         if let Some(quarantine) = &repaired.quarantine {
             console.note(&format!("the damaged originals are in {}", quarantine.display()));
         }
+        if repaired.entries_returned > 0 {
+            let entries = size::counted(repaired.entries_returned, "of them is an operation", "of them are operations");
+            console.note(&format!("{entries} that had been the last of a log"));
+        }
         console.note("`sandglass store verify` names what needs what is lost");
+    }
+    for sandbox in &repaired.only_in_copies {
+        console.note(&format!("{sandbox} is in a copy only: `sandglass --data COPY store export {sandbox} FILE`"));
     }
     Ok(if repaired.missing == 0 { exit::OK } else { exit::DIFFERENT })
 }

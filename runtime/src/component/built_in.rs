@@ -34,9 +34,16 @@ fn described(name: String) -> ToolInfo {
             "Runs JavaScript in the sandbox. Files below /workspace stay from call to call.",
             started(&[("code", json!({ "type": "string", "description": "the code to run" }))]),
         ),
-        "shell" | "bash" => (
-            "Runs a shell command in the sandbox. Files below /workspace stay from call to call.",
-            started(&[("command", json!({ "type": "string", "description": "the command line" }))]),
+        "shell" => (
+            "Runs a bash command line in the sandbox, with the usual commands. Files below /workspace stay from call to call.",
+            started(&[
+                ("command", json!({ "type": "string", "description": "the command line" })),
+                (
+                    "argv",
+                    json!({ "type": "array", "items": { "type": "string" }, "minItems": 1,
+                        "description": "a program and its arguments instead, such as [\"bash\", \"file.sh\"]" }),
+                ),
+            ]),
         ),
         _ => ("Runs a program in the sandbox.", super::command::schema()),
     };

@@ -1,21 +1,25 @@
-//! Core modules that are programs: `_start` over WASI preview 1, the host of which is the guests' own (`crate::wasi`).
+//! Core modules that are programs: `_start` over WASI preview 1, run as the guests of the host are.
 
-use wasmtime::{Engine, InstancePre, Linker, Module, Store};
+use std::sync::Arc;
 
-use super::host::Limiter;
-use super::run::{Command, Ran, Surroundings, ended};
+use wasmtime::{Engine, Module};
+
+use super::run::{Command, Ran, Surroundings};
 use crate::error::Error;
-use crate::guest::{End, YIELD_FUEL};
+use crate::guest::{End, WasiGuest, run_over, wasi_linker};
+use crate::kernel::{self, Errno, Exec, Fault, Programs};
 use crate::vfs::Vfs;
-use crate::wasi::{self, Wasi, WasiOptions};
 
 /// A program, ready for instances.
-pub(super) struct Program(InstancePre<Context>);
+pub(super) struct Program(WasiGuest);
 
-/// What the host keeps beside a running one.
-struct Context {
-    wasi: Wasi,
-    limiter: Limiter,
+/// An uploaded program starts no others.
+struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn program(&self, _name: &str, _exec: Exec) -> Result<kernel::Program, Fault> {
+        Err(Errno::ENOENT.into())
+    }
 }
 
 impl Program {
@@ -32,9 +36,7 @@ impl Program {
             let name: String = format!("{}.{}", import.module(), import.name()).chars().take(120).collect();
             return Err(format!("it imports `{name}`; a core module has `wasi_snapshot_preview1` and nothing else"));
         }
-        let mut linker = Linker::new(engine);
-        let made = wasi::add_to_linker(&mut linker, |context: &mut Context| &mut context.wasi)
-            .and_then(|()| linker.instantiate_pre(module));
+        let made = wasi_linker(engine).and_then(|linker| WasiGuest::of_command(&linker, module));
         made.map(Self).map_err(|error| format!("{error:#}").chars().take(500).collect())
     }
 
@@ -44,50 +46,40 @@ impl Program {
     /// The host's files or engine fail.
     pub(super) async fn run(&self, command: &Command, vfs: Vfs, surroundings: Surroundings) -> Result<Ran, Error> {
         let Surroundings { limits, output, clock, entropy, .. } = surroundings;
-        let bytes = |(name, value): (String, String)| (name.into_bytes(), value.into_bytes());
-        let options = WasiOptions {
+        let exec = Exec {
             args: command.argv.iter().map(|word| word.clone().into_bytes()).collect(),
-            env: command.environment().into_iter().map(bytes).collect(),
+            env: command
+                .environment()
+                .into_iter()
+                .map(|(name, value)| format!("{name}={value}").into_bytes())
+                .collect(),
+        };
+        let surroundings = kernel::Surroundings {
             stdin: command.stdin.clone(),
-            preopens: vec![b"/".to_vec()],
             output,
-            output_bytes_max: limits.output_bytes,
-            open_files_max: limits.open_files,
             clock,
             entropy,
+            limits: kernel::Limits {
+                output_bytes: limits.output_bytes,
+                memory_bytes: limits.memory_bytes,
+                open_files: limits.open_files,
+            },
+            programs: Arc::new(NoPrograms),
         };
-        let wasi = Wasi::new(vfs, options)?;
-        let context = Context { wasi, limiter: Limiter::new(limits.memory_bytes) };
-        let mut store = Store::new(self.0.module().engine(), context);
-        let failed = |error: wasmtime::Error| Error::internal(format!("the engine failed: {error:#}"));
-        store.limiter(|context| &mut context.limiter);
-        store.set_fuel(limits.fuel).map_err(failed)?;
-        store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(failed)?;
-        let end = match self.enter(&mut store).await {
-            Ok(()) => End::Exited(0),
-            Err(error) => ended(&error, &limits)?,
-        };
-        let left = store.get_fuel().map_err(failed)?;
-        let Context { wasi, limiter } = store.into_data();
+        let run = run_over(vfs, surroundings, &command.cwd, self.0.program(exec), &limits).await?;
         let mut ran = Ran {
-            end,
+            end: run.end,
             exit_code: None,
             result: None,
             message: None,
-            fuel: limits.fuel.saturating_sub(left),
-            memory_peak_bytes: limiter.memory_peak_bytes(),
-            output_bytes: wasi.output_bytes(),
-            transaction: None,
+            fuel: run.fuel,
+            memory_peak_bytes: run.memory_peak_bytes,
+            output_bytes: run.output_bytes,
+            transaction: run.transaction,
         };
         if let End::Exited(status) = ran.end {
             ran.exited(status, true);
-            ran.transaction = Some(wasi.into_vfs().into_transaction());
         }
         Ok(ran)
-    }
-
-    async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<()> {
-        let instance = self.0.instantiate_async(&mut *store).await?;
-        instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call_async(&mut *store, ()).await
     }
 }

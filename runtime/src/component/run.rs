@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sandglass_snapshots::{FsError, Transaction};
+use sandglass_snapshots::{FsError, StoreError, Transaction};
 use serde_json::Value;
 use wasmtime::component::{InstancePre, ResourceTable, Val};
-use wasmtime::{PoolConcurrencyLimitError, Store};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use super::host::{Clocks, Context, Limiter};
@@ -17,7 +17,8 @@ use super::value;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::guest::{End, RunLimits, YIELD_FUEL, ending};
+use crate::guest::{End, GuestError, RunLimits};
+use crate::kernel::SLICE_FUEL;
 use crate::limits::{Limit, LimitExceeded, ProcExit};
 use crate::vfs::{Mount, Vfs};
 use crate::wasi::{Output, Stream};
@@ -133,7 +134,7 @@ async fn component(
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_fuel(limits.fuel).map_err(|error| engine(&error))?;
-    store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(|error| engine(&error))?;
+    store.fuel_async_yield_interval(Some(SLICE_FUEL)).map_err(|error| engine(&error))?;
 
     let entered = match work {
         Work::Function(index) => {
@@ -302,6 +303,24 @@ fn wasi(work: &Work, printed: &Arc<Printed>, clock: &Arc<dyn Clock>) -> WasiCtx 
             .initial_cwd(&command.cwd);
     }
     builder.build()
+}
+
+/// Returns how a component ended that did not return.
+fn ending(error: &wasmtime::Error, limits: &RunLimits) -> Result<End, GuestError> {
+    if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
+        return Ok(End::LimitExceeded(*limit));
+    }
+    if let Some(fault) = error.downcast_ref::<StoreError>() {
+        return Err(GuestError::Files { message: fault.to_string() });
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => Ok(End::LimitExceeded(LimitExceeded { limit: Limit::Cpu, allowed: limits.fuel })),
+        Some(trap) => Ok(End::Trapped(trap.to_string())),
+        None => {
+            let text = error.root_cause().to_string();
+            Ok(End::Trapped(text.lines().next().unwrap_or_default().to_owned()))
+        }
+    }
 }
 
 impl Command {

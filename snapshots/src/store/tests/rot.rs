@@ -254,7 +254,6 @@ fn a_damaged_store_is_repaired_and_healed_from_a_copy() {
         assert!(copy.verify(&mut |_| {}).unwrap().is_whole());
         let repaired = crate::repair::repair(&broken, &rot_options(), &[&copy]).unwrap();
         healed += repaired.healed;
-        // The newest segment can't be told from one that was never full: what it held last may be gone, and nothing else.
         let store = Store::open(&broken, rot_options()).unwrap();
         for ((number, seq), (state, tree)) in &expected {
             match store.entry(sandbox(*number), *seq) {
@@ -263,7 +262,13 @@ fn a_damaged_store_is_repaired_and_healed_from_a_copy() {
                     assert_eq!(operation.after, *state);
                     assert_eq!(read(&store, *state), *tree, "round {round}: {repaired:?}");
                 }
-                Err(error) => assert!(repaired.places > 0 || store.stats().cut_bytes > 0, "round {round}: {error}"),
+                // A file that is gone may be where a sandbox began.
+                Err(error) => {
+                    assert!(
+                        round % 7 == 6 && repaired.only_in_copies.contains(&sandbox(*number)),
+                        "round {round}: {error}"
+                    );
+                }
             }
         }
         // It goes on, and is whole for whoever opens it next.

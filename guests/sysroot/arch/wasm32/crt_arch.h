@@ -1,0 +1,1 @@
+/* A module starts in src/start.c. */
