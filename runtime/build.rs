@@ -4,6 +4,7 @@
 //! `Cargo.lock` pins it and cargo fetches it, and `cargo metadata` tells where it lies.
 
 use std::env;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -36,21 +37,40 @@ fn run() -> Result<(), String> {
         std::fs::read_to_string("../guests/guests.lock").map_err(|error| format!("guests/guests.lock: {error}"))?;
     let lock = Lock::parse(&text).map_err(|error| format!("guests/guests.lock: {error}"))?;
     let metadata = metadata(&manifest)?;
-    for guest in lock.guests.iter().filter(|guest| guest.package.kind == PackageKind::Crate) {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
+    let (mut modules, mut libraries) = (String::new(), String::new());
+    for guest in &lock.guests {
         let package = &guest.package;
-        let found = metadata
-            .packages
-            .iter()
-            .find(|found| found.name == package.name && found.version == package.version)
-            .ok_or_else(|| format!("cargo does not know {} {}: run `cargo fetch`", package.name, package.version))?;
-        let folder = found.manifest_path.parent().ok_or("a manifest without a folder")?;
-        let variable = guest.name.to_uppercase().replace('-', "_");
+        let folder = match package.kind {
+            PackageKind::Wheel => continue,
+            PackageKind::Repository => guests.clone(),
+            PackageKind::Crate => metadata.folder(&package.name, &package.version)?,
+        };
         let module = checked(folder.join(&guest.module.path), guest.module.bytes, &guest.module.sha256)?;
-        let library = checked(folder.join(&guest.library.path), guest.library.bytes, &guest.library.sha256)?;
-        println!("cargo:rustc-env=SANDGLASS_GUEST_{variable}_MODULE={}", module.display());
-        println!("cargo:rustc-env=SANDGLASS_GUEST_{variable}_LIBRARY={}", library.display());
+        println!("cargo:rerun-if-changed={}", module.display());
+        writeln!(modules, "({:?}, include_bytes!({:?})),", guest.name, module.display()).map_err(told)?;
+        if let Some(library) = &guest.library {
+            let library = checked(folder.join(&library.path), library.bytes, &library.sha256)?;
+            writeln!(libraries, "({:?}, include_bytes!({:?})),", guest.name, library.display()).map_err(told)?;
+        }
     }
-    Ok(())
+    let table = format!(
+        "static MODULES: &[(&str, &[u8])] = &[{modules}];\nstatic LIBRARIES: &[(&str, &[u8])] = &[{libraries}];\n"
+    );
+    let out = env::var("OUT_DIR").map_err(told)?;
+    std::fs::write(Path::new(&out).join("embedded.rs"), table).map_err(told)
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Metadata {
+    fn folder(&self, name: &str, version: &str) -> Result<PathBuf, String> {
+        let found = self.packages.iter().find(|found| found.name == name && found.version == version);
+        let found = found.ok_or_else(|| format!("cargo does not know {name} {version}: run `cargo fetch`"))?;
+        found.manifest_path.parent().map(Path::to_path_buf).ok_or_else(|| "a manifest without a folder".to_owned())
+    }
 }
 
 #[derive(Deserialize)]

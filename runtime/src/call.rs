@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
-use crate::guest::{End, Guest, Invocation, RunLimits};
+use crate::guest::{End, Guest, Invocation, Request, RunLimits};
 use crate::host::World;
 use crate::live::LiveCall;
 use crate::record::{Call, CallRequest, CallStatus, CallUsage};
@@ -136,7 +136,7 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let head = sandbox.head()?; // This is the checkpoint: states are immutable.
     let guest = guest_for(world, &call.tool, head.state)?;
     let transaction = world.store.begin(head.state, sandbox.quota())?;
-    let mut outcome = run_guest(call, &guest, transaction)?;
+    let mut outcome = run_guest(call, &guest, head.state, transaction)?;
     let wall = started.elapsed();
     let sealed = outcome.transaction.take().map(Transaction::seal).transpose()?;
     let (after, nodes) = sealed.map_or_else(|| (head.state, NodeBatch::new()), |sealed| (sealed.state, sealed.nodes));
@@ -173,7 +173,7 @@ fn guest_for(world: &World, tool: &str, state: StateId) -> Result<Arc<Guest>, Er
 }
 
 /// Runs the guest until it ends, its time is over or somebody cancels it.
-fn run_guest(call: &Prepared, guest: &Arc<Guest>, transaction: Transaction) -> Result<Outcome, Error> {
+fn run_guest(call: &Prepared, guest: &Arc<Guest>, state: StateId, transaction: Transaction) -> Result<Outcome, Error> {
     let limits = call.sandbox.limits();
     let world = call.sandbox.world();
     let fuel = u128::from(limits.cpu.milliseconds()) * u128::from(FUEL_PER_CPU_SECOND) / 1_000;
@@ -197,15 +197,19 @@ fn run_guest(call: &Prepared, guest: &Arc<Guest>, transaction: Transaction) -> R
     }
     let mounts = crate::mounts::read_only(call.sandbox.shared_policy());
     let output = Arc::clone(&call.live) as Arc<dyn crate::wasi::Output>;
-    let running = guest.run(
-        &call.invocation,
+    let pins = world.store.guests(state)?;
+    let running = crate::guest::run(Request {
+        guests: &world.guests,
+        guest,
+        pins: &pins,
+        invocation: &call.invocation,
         transaction,
         mounts,
-        &run_limits,
+        limits: &run_limits,
         output,
-        Arc::clone(&world.clock),
-        Arc::clone(&world.entropy),
-    );
+        clock: Arc::clone(&world.clock),
+        entropy: Arc::clone(&world.entropy),
+    });
     let ended = world.threads.handle().block_on(async {
         tokio::select! {
             biased;

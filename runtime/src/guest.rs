@@ -10,9 +10,11 @@ mod imports;
 mod install;
 mod library;
 mod lock;
+mod reactor;
+mod root;
 mod run;
 
 pub use catalogue::{GuestInfo, GuestSettings, GuestStatus, Guests, Pin, Verdict};
 pub use error::GuestError;
 pub use install::Progress;
-pub(crate) use run::{End, Guest, Invocation, Program, RunLimits};
+pub(crate) use run::{End, Guest, Invocation, Program, Request, RunLimits, run};

@@ -15,11 +15,30 @@ const PATH_BYTES_MAX: usize = 4096;
 const ARGV_MAX: usize = 4096;
 const ENV_MAX: usize = 1024;
 
+/// What the arguments of every tool have besides what to run.
+struct Surroundings {
+    stdin: Option<String>,
+    env: BTreeMap<String, String>,
+    cwd: Option<String>,
+}
+
 /// The arguments of `python`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Python {
     code: Option<String>,
+    argv: Option<Vec<String>>,
+    stdin: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    cwd: Option<String>,
+}
+
+/// The arguments of `shell`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shell {
+    command: Option<String>,
     argv: Option<Vec<String>>,
     stdin: Option<String>,
     #[serde(default)]
@@ -34,9 +53,11 @@ struct Python {
 pub(crate) fn invocation(tool: &str, arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error> {
     match tool {
         "python" => python(arguments, stdin),
+        "shell" => shell(arguments, stdin),
         _ => {
             let shown: String = tool.chars().take(80).collect();
-            Err(Error::not_found("unknown_tool", format!("there is no tool `{shown}`")).hinted("the tools are: python"))
+            let error = Error::not_found("unknown_tool", format!("there is no tool `{shown}`"));
+            Err(error.hinted("the tools are: python, shell"))
         }
     }
 }
@@ -48,34 +69,60 @@ fn python(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error>
     let python = Python::deserialize(arguments).map_err(|error| refused(format!("arguments of python: {error}")))?;
     let program = match (python.code, python.argv) {
         (Some(code), None) => Program::Code(code),
-        (None, Some(argv)) if argv.is_empty() => return Err(refused("argv is empty".to_owned())),
-        (None, Some(argv)) if argv.len() > ARGV_MAX => {
-            return Err(refused(format!("argv has more than {ARGV_MAX} words")));
-        }
         (None, Some(argv)) => Program::Argv(argv),
         _ => return Err(refused("arguments of python: either code or argv".to_owned())),
     };
+    let surroundings = Surroundings { stdin: python.stdin, env: python.env, cwd: python.cwd };
+    checked(program, surroundings, stdin, &refused)
+}
+
+fn shell(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error> {
+    const SHAPE: &str =
+        r#"give {"command": "..."} or {"argv": ["bash", "file.sh", ...]}, and if needed "stdin", "env", "cwd""#;
+    let refused = |message: String| Error::invalid("invalid_arguments", message).hinted(SHAPE);
+    let shell = Shell::deserialize(arguments).map_err(|error| refused(format!("arguments of shell: {error}")))?;
+    let program = match (shell.command, shell.argv) {
+        (Some(command), None) => Program::Argv(vec!["bash".to_owned(), "-c".to_owned(), command]),
+        (None, Some(argv)) => Program::Argv(argv),
+        _ => return Err(refused("arguments of shell: either command or argv".to_owned())),
+    };
+    let surroundings = Surroundings { stdin: shell.stdin, env: shell.env, cwd: shell.cwd };
+    checked(program, surroundings, stdin, &refused)
+}
+
+/// Checks what all tools have in common.
+fn checked(
+    program: Program,
+    surroundings: Surroundings,
+    stdin: Option<&Bytes>,
+    refused: &dyn Fn(String) -> Error,
+) -> Result<Invocation, Error> {
     let words = match &program {
         Program::Code(code) => std::slice::from_ref(code),
+        Program::Argv(argv) if argv.is_empty() => return Err(refused("argv is empty".to_owned())),
+        Program::Argv(argv) if argv.len() > ARGV_MAX => {
+            return Err(refused(format!("argv has more than {ARGV_MAX} words")));
+        }
         Program::Argv(argv) => argv,
     };
     if words.iter().any(|word| word.contains('\0')) {
-        return Err(refused("code and argv can't hold NUL characters".to_owned()));
+        return Err(refused("code, command and argv can't hold NUL characters".to_owned()));
     }
+    let Surroundings { stdin: given, env, cwd } = surroundings;
     let bad_variable =
         |(name, value): (&String, &String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
-    if python.env.len() > ENV_MAX || python.env.iter().any(bad_variable) {
+    if env.len() > ENV_MAX || env.iter().any(bad_variable) {
         return Err(refused(format!("env holds at most {ENV_MAX} variables, names without = and no NUL characters")));
     }
-    let cwd = python.cwd.unwrap_or_else(|| WORKING_DIRECTORY.to_owned());
+    let cwd = cwd.unwrap_or_else(|| WORKING_DIRECTORY.to_owned());
     if !cwd.starts_with('/') || cwd.contains('\0') || cwd.len() > PATH_BYTES_MAX {
         return Err(refused("cwd is an absolute path of the sandbox".to_owned()));
     }
-    if python.stdin.is_some() && stdin.is_some() {
+    if given.is_some() && stdin.is_some() {
         return Err(refused("stdin is given twice".to_owned()));
     }
-    let stdin = python.stdin.map(Bytes::from).or_else(|| stdin.cloned()).unwrap_or_default();
-    Ok(Invocation { program, env: python.env.into_iter().collect(), cwd, stdin })
+    let stdin = given.map(Bytes::from).or_else(|| stdin.cloned()).unwrap_or_default();
+    Ok(Invocation { program, env: env.into_iter().collect(), cwd, stdin })
 }
 
 #[cfg(test)]

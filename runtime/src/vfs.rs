@@ -11,7 +11,7 @@ pub(crate) mod resolve;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sandglass_snapshots::{Attributes, DirectoryEntry, FsError, Inode, Timestamp, Transaction};
+use sandglass_snapshots::{Attributes, DirectoryEntry, FsError, Inode, Quota, Timestamp, Transaction, TreeUsage};
 
 use self::library::Device;
 pub use self::library::Library;
@@ -243,12 +243,54 @@ impl Vfs {
         }
     }
 
+    /// Returns the name of a program of the host, if a file is one.
+    pub(crate) fn program(&self, node: Node) -> Option<Arc<str>> {
+        match self.mounts.backing(node) {
+            Backing::State { .. } => None,
+            Backing::Library(library) => library.program(node.inode),
+        }
+    }
+
     /// Says whether a file is a device: no size, no position.
     pub(crate) fn device(&self, node: Node) -> Option<Device> {
         match self.mounts.backing(node) {
             Backing::State { .. } => None,
             Backing::Library(library) => library.device(node.inode),
         }
+    }
+
+    /// Returns what the sandbox's own files take, and may take.
+    pub(crate) fn usage(&self) -> (TreeUsage, Quota) {
+        (self.transaction.usage(), self.transaction.quota())
+    }
+
+    /// Returns the path of a directory, as `pwd` tells it.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] when it has been removed.
+    pub(crate) fn path_of(&mut self, directory: Node) -> Result<Vec<u8>> {
+        const PAGE: usize = 1024;
+        let mut names = Vec::new();
+        let mut at = directory;
+        while at != self.root() {
+            let above = self.parent(at)?;
+            let mut cookie = 0;
+            let name = 'found: loop {
+                let page = self.read_directory(above, cookie, PAGE)?;
+                cookie = page.last().ok_or(FsError::NotFound)?.cookie;
+                for entry in page {
+                    if entry.inode == at.inode && self.lookup(above, &entry.name)? == at {
+                        break 'found entry.name;
+                    }
+                }
+            };
+            names.push(name);
+            at = above;
+        }
+        if names.is_empty() {
+            return Ok(b"/".to_vec());
+        }
+        Ok(names.iter().rev().flat_map(|name| [b"/", &name[..]].concat()).collect())
     }
 
     fn writable(&self, node: Node) -> Result<()> {

@@ -16,15 +16,17 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use sandglass_snapshots::FsError;
 
 use self::descriptor::{Descriptors, Opened};
-pub use self::preview1::add_to_linker;
+pub(crate) use self::preview1::add_to_linker;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::kernel::{Kernel, Pid, State};
 use crate::vfs::Vfs;
 
 /// Where a guest prints.
@@ -43,63 +45,84 @@ pub trait Output: Send + Sync {
 }
 
 /// What a guest is started with.
-pub struct WasiOptions {
+pub(crate) struct WasiOptions {
     /// Its arguments, the program's name first.
-    pub args: Vec<Vec<u8>>,
-    /// Its environment.
-    pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Its standard input.
-    pub stdin: Bytes,
+    pub(crate) args: Vec<Vec<u8>>,
+    /// Its environment, as `NAME=value`.
+    pub(crate) env: Vec<Vec<u8>>,
     /// Directories that are open from the start, as descriptors 3 and on.
-    pub preopens: Vec<Vec<u8>>,
-    /// Where it prints.
-    pub output: Arc<dyn Output>,
-    /// How much it may print.
-    pub output_bytes_max: u64,
+    pub(crate) preopens: Vec<Vec<u8>>,
     /// How many descriptors it may have open.
-    pub open_files_max: u32,
-    /// Its clocks.
-    pub clock: Arc<dyn Clock>,
-    /// Its randomness.
-    pub entropy: Arc<dyn Entropy>,
+    pub(crate) open_files_max: u32,
 }
 
-/// The host's side of one guest. A clone is a savepoint of files and descriptors.
-#[derive(Clone)]
-pub struct Wasi {
-    vfs: Vfs,
+/// The host's side of one guest: a process of a call's kernel, with descriptors as WASI has them.
+pub(crate) struct Wasi {
+    kernel: Kernel,
+    pid: Pid,
     descriptors: Descriptors,
     args: Arc<Vec<Vec<u8>>>,
     env: Arc<Vec<Vec<u8>>>,
-    stdin: Bytes,
-    output: Arc<dyn Output>,
-    output_bytes: u64,
-    output_bytes_max: u64,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// What the call in progress may still copy, in bytes.
     hostcall_fuel: usize,
 }
 
+/// A clone is a savepoint of files and descriptors.
+impl Clone for Wasi {
+    fn clone(&self) -> Self {
+        Self {
+            kernel: self.kernel.savepoint(),
+            pid: self.pid,
+            descriptors: self.descriptors.clone(),
+            args: Arc::clone(&self.args),
+            env: Arc::clone(&self.env),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            hostcall_fuel: self.hostcall_fuel,
+        }
+    }
+}
+
+/// The file system, for one operation.
+pub(super) struct Files<'a>(MutexGuard<'a, State>);
+
+impl Deref for Files<'_> {
+    type Target = Vfs;
+
+    fn deref(&self) -> &Vfs {
+        &self.0.vfs
+    }
+}
+
+impl DerefMut for Files<'_> {
+    fn deref_mut(&mut self) -> &mut Vfs {
+        &mut self.0.vfs
+    }
+}
+
 impl Wasi {
-    /// Returns the host's side for a guest that is about to start.
+    /// Returns the host's side for a process that is about to run a guest.
     ///
     /// # Errors
     /// A preopen is not a directory of the file system.
-    pub fn new(vfs: Vfs, options: WasiOptions) -> Result<Self, FsError> {
-        let descriptors = Descriptors::new(options.open_files_max);
-        let joined = |(name, value): (Vec<u8>, Vec<u8>)| [&name[..], b"=", &value].concat();
+    pub(crate) fn new(kernel: Kernel, pid: Pid, options: WasiOptions) -> Result<Self, FsError> {
+        let (clock, entropy, inherited) = {
+            let state = kernel.lock();
+            let inherited: Vec<u32> = state.processes.get(pid).map_or_else(Vec::new, |process| {
+                process.descriptors.iter().map(|(fd, ..)| fd).filter(|fd| *fd < 3).collect()
+            });
+            (Arc::clone(&state.clock), Arc::clone(&state.entropy), inherited)
+        };
         let mut wasi = Self {
-            vfs,
-            descriptors,
+            kernel,
+            pid,
+            descriptors: Descriptors::new(&inherited, options.open_files_max),
             args: Arc::new(options.args),
-            env: Arc::new(options.env.into_iter().map(joined).collect()),
-            stdin: options.stdin,
-            output: options.output,
-            output_bytes: 0,
-            output_bytes_max: options.output_bytes_max,
-            clock: options.clock,
-            entropy: options.entropy,
+            env: Arc::new(options.env),
+            clock,
+            entropy,
             hostcall_fuel: usize::MAX,
         };
         for path in &options.preopens {
@@ -113,27 +136,30 @@ impl Wasi {
     ///
     /// # Errors
     /// `path` is not a directory of the file system.
-    pub fn open_from_start(&mut self, path: &[u8], name: &[u8]) -> Result<(), FsError> {
-        let relative = path.strip_prefix(b"/").unwrap_or(path);
-        let relative = if relative.is_empty() { b"." } else { relative };
-        let node = self.vfs.resolve(self.vfs.root(), relative, true)?.found()?;
-        self.vfs.retain(node)?;
+    pub(crate) fn open_from_start(&mut self, path: &[u8], name: &[u8]) -> Result<(), FsError> {
+        let node = {
+            let mut vfs = self.vfs();
+            let root = vfs.root();
+            let node = vfs.resolve_from(root, if path.is_empty() { b"/" } else { path }, true)?.found()?;
+            vfs.retain(node)?;
+            node
+        };
         self.descriptors.preopen(Opened::preopen(node, Bytes::copy_from_slice(name)));
         Ok(())
     }
 
-    /// Returns the file system when the guest has ended; what it left open is closed.
-    #[must_use]
-    pub fn into_vfs(mut self) -> Vfs {
-        for opened in self.descriptors.drain() {
-            self.vfs.release(opened.node);
-        }
-        self.vfs
+    /// Returns the file system; nobody else uses it meanwhile.
+    fn vfs(&self) -> Files<'_> {
+        Files(self.kernel.lock())
     }
 
-    /// Returns how much the guest has printed, in bytes.
-    #[must_use]
-    pub const fn output_bytes(&self) -> u64 {
-        self.output_bytes
+    /// Closes what a guest that has ended left open, and lets go of the kernel.
+    pub(crate) fn finish(mut self) -> Kernel {
+        let left: Vec<Opened> = self.descriptors.drain().collect();
+        {
+            let mut vfs = self.vfs();
+            left.into_iter().for_each(|opened| vfs.release(opened.node));
+        }
+        self.kernel
     }
 }

@@ -4,6 +4,8 @@
 
 #include <setjmp.h>
 #include <sys/types.h>
+/* Before the macro, which has the name of a function there. */
+#include <unistd.h>
 
 /* Starts a process with a copy of this one's memory, in which `entry` runs; it must not return to its caller. */
 pid_t __fork_into(void (*entry)(void *), void *argument);

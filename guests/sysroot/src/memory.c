@@ -1,9 +1,10 @@
-/* Anonymous memory: brk and mmap over a linear memory that only grows. What is unmapped is kept for the next. */
+/* Memory: brk and mmap over a linear memory that only grows. What is unmapped is kept for the next; a file is read, not mapped. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "syscall.h"
 #include "wasm.h"
 
 #define WASM_PAGE 65536u
@@ -36,9 +37,10 @@ static uintptr_t grow(size_t bytes)
 /* Memory for what is needed before there is a heap. */
 void *__early(size_t bytes) { return (void *)grow((bytes + PAGE - 1) & -PAGE); }
 
-long __wasm_mmap(long address, long length, long protection, long flags, long fd, long offset)
+long __wasm_munmap(long, long);
+
+static long map(long length)
 {
-	if (!(flags & MAP_ANONYMOUS) || (flags & MAP_FIXED)) return -ENODEV;
 	size_t bytes = ((size_t)length + PAGE - 1) & -PAGE;
 	if (!bytes || bytes < (size_t)length) return -EINVAL;
 	for (unsigned i = 0; i < range_count; i++) {
@@ -54,6 +56,27 @@ long __wasm_mmap(long address, long length, long protection, long flags, long fd
 	}
 	uintptr_t start = grow(bytes);
 	return start ? (long)start : -ENOMEM;
+}
+
+long __wasm_mmap(long address, long length, long protection, long flags, long fd, long offset)
+{
+	if (flags & MAP_FIXED) return -ENODEV;
+	if (flags & MAP_ANONYMOUS) return map(length);
+	/* What is written to a shared map would have to reach the file. */
+	if ((flags & MAP_SHARED) && (protection & PROT_WRITE)) return -ENODEV;
+	long start = map(length);
+	if (start < 0 && start > -4096) return start;
+	uint64_t at = (uint64_t)(unsigned long)offset * 4096;
+	for (size_t got = 0; got < (size_t)length;) {
+		long answer = __host_syscall(SYS_pread64, fd, start + got, length - got, (long)(at + got), (long)((at + got) >> 32), 0);
+		if (answer < 0) {
+			__wasm_munmap(start, length);
+			return answer;
+		}
+		if (!answer) break;
+		got += answer;
+	}
+	return start;
 }
 
 long __wasm_munmap(long address, long length)

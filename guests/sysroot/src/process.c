@@ -16,12 +16,12 @@
 
 /* Where borrowing children give their parents back; children borrow from children. */
 static struct { jmp_buf place; pid_t child; } borrowed[DEPTH];
-static int depth;
+int __borrowing;
 static pid_t came_back;
 
 pid_t __vfork_begin(void)
 {
-	if (depth == DEPTH) {
+	if (__borrowing == DEPTH) {
 		errno = EAGAIN;
 		return -1;
 	}
@@ -30,31 +30,31 @@ pid_t __vfork_begin(void)
 		errno = -pid;
 		return -1;
 	}
-	borrowed[depth++].child = pid;
+	borrowed[__borrowing++].child = pid;
 	return 0;
 }
 
-jmp_buf *__vfork_place(void) { return &borrowed[depth - 1].place; }
+jmp_buf *__vfork_place(void) { return &borrowed[__borrowing - 1].place; }
 pid_t __vfork_pid(void) { return came_back; }
 
 /* The child is on its own now, or over: this is its parent again. */
 static _Noreturn void give_back(void)
 {
-	depth--;
-	came_back = borrowed[depth].child;
-	longjmp(borrowed[depth].place, 1);
+	__borrowing--;
+	came_back = borrowed[__borrowing].child;
+	longjmp(borrowed[__borrowing].place, 1);
 }
 
 int execve(const char *path, char *const argv[], char *const envp[])
 {
-	long answer = __wasm_syscall(SYS_execve, (long)path, (long)argv, (long)envp, depth, 0, 0);
+	long answer = __wasm_syscall(SYS_execve, (long)path, (long)argv, (long)envp, __borrowing, 0, 0);
 	if (answer < 0) return __syscall_ret(answer);
 	give_back();
 }
 
 _Noreturn void _Exit(int code)
 {
-	__wasm_syscall(SYS_exit_group, code, depth, 0, 0, 0, 0);
+	__wasm_syscall(SYS_exit_group, code, __borrowing, 0, 0, 0, 0);
 	give_back();
 }
 
@@ -67,7 +67,7 @@ pid_t __fork_into(void (*entry)(void *), void *argument)
 /* Where a copied process begins. */
 __attribute__((export_name("sandglass_child"))) void __sandglass_child(void (*entry)(void *), void *argument)
 {
-	depth = 0;
+	__borrowing = 0;
 	entry(argument);
 	_Exit(127);
 }

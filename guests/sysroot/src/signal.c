@@ -17,7 +17,8 @@ int __libc_sigaction(int number, const struct sigaction *restrict action, struct
 	int what = action->sa_handler == SIG_DFL ? DEFAULT : action->sa_handler == SIG_IGN ? IGNORE : HANDLE;
 	long answer = __host_syscall(SYS_rt_sigaction, number, what, action->sa_flags, 0, 0, 0);
 	if (answer < 0) return __syscall_ret(answer);
-	actions[number] = *action;
+	/* A child that borrows this memory changes its own actions, not those of its parent. */
+	if (!__borrowing) actions[number] = *action;
 	return 0;
 }
 

@@ -18,6 +18,8 @@ IMPORT("start") void __host_start(void *to, volatile int *signal_waits);
 IMPORT("signal") long __host_signal(void);
 
 extern volatile int __signal_waits;
+/* How many children borrow this memory, one from another. */
+extern int __borrowing;
 long __wasm_syscall(long, long, long, long, long, long, long);
 
 #endif

@@ -1,5 +1,6 @@
 //! The catalogue: which guests are here, which serves a tool, and each one loaded at most once per process.
 
+use std::collections::HashMap;
 use std::fs;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use bytes::Bytes;
 use wasmtime::Engine;
 
 use super::install::{Shelf, digest, expect};
-use super::lock::{Entry, Lock, PackageKind};
+use super::lock::{Entry, Interface, Lock};
+use super::root::Root;
 use super::{Guest, GuestError, Progress, embedded, run};
 use crate::code_cache::{CodeCache, hex};
 use crate::compile::{Compiler, compile};
@@ -17,6 +19,9 @@ use crate::engine;
 
 /// Memory for compiling the largest guest, with room to spare, in bytes of address space.
 const COMPILE_MEMORY_MAX_BYTES: u64 = 6 << 30;
+
+/// Sets of pins whose files are kept at hand.
+const ROOTS_MAX: usize = 64;
 
 /// Hex digits of a module's hash that people see.
 const SHORT_HASH: usize = 12;
@@ -145,10 +150,12 @@ pub struct Guests {
 struct Inner {
     settings: GuestSettings,
     engine: Engine,
-    linker: run::GuestLinker,
+    linkers: run::Linkers,
     cache: CodeCache,
     shelf: Shelf,
     slots: Vec<Slot>,
+    /// What the host gives sandboxes with the same pins.
+    roots: Mutex<HashMap<Vec<[u8; 32]>, Arc<Root>>>,
 }
 
 /// A guest of the lock, and the guest itself once something needed it.
@@ -167,11 +174,11 @@ impl Guests {
     pub fn open(settings: GuestSettings) -> Result<Self, GuestError> {
         let lock = Lock::parse(embedded::LOCK).map_err(|message| GuestError::Package { message })?;
         let engine = engine::new().map_err(|error| GuestError::engine(&error))?;
-        let linker = run::linker(&engine).map_err(|error| GuestError::engine(&error))?;
+        let linkers = run::linkers(&engine).map_err(|error| GuestError::engine(&error))?;
         let shelf = Shelf::open(settings.directory.clone())?;
         let cache = CodeCache::open(settings.directory.join("code"), &engine)?;
         let slots = lock.guests.into_iter().map(Slot::new).collect::<Result<_, _>>()?;
-        Ok(Self { inner: Arc::new(Inner { settings, engine, linker, cache, shelf, slots }) })
+        Ok(Self { inner: Arc::new(Inner { settings, engine, linkers, cache, shelf, slots, roots: Mutex::default() }) })
     }
 
     /// Returns every guest that this version knows, the preferred ones first.
@@ -297,6 +304,33 @@ impl Guests {
         found.map_or_else(|| hex(hash).chars().take(SHORT_HASH).collect(), |slot| slot.entry.name.clone())
     }
 
+    /// Returns what the host gives a sandbox with these pins: commands, and the standard libraries of their guests.
+    ///
+    /// # Errors
+    ///
+    /// When a guest is not installed or damaged.
+    pub(crate) fn root(&self, pins: &[(String, [u8; 32])]) -> Result<Arc<Root>, GuestError> {
+        let key: Vec<[u8; 32]> = pins.iter().map(|(_, hash)| *hash).collect();
+        let mut roots = self.inner.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = roots.get(&key) {
+            return Ok(Arc::clone(root));
+        }
+        let mut pinned = Vec::new();
+        for (tool, hash) in pins {
+            // A pin that this version does not know is told of when it is called.
+            let Some(slot) = self.inner.slots.iter().find(|slot| slot.hash == *hash) else { continue };
+            if self.inner.installed(slot) {
+                pinned.push((tool.as_str(), slot, self.inner.library(slot)?));
+            }
+        }
+        let root = Arc::new(Root::new(pinned.iter().map(|(tool, slot, library)| (*tool, slot.hash, &slot.entry, library)))?);
+        if roots.len() >= ROOTS_MAX {
+            roots.clear();
+        }
+        roots.insert(key, Arc::clone(&root));
+        Ok(root)
+    }
+
     /// Makes sure that the default guests are compiled and loaded, so that no call has to wait for that.
     ///
     /// # Errors
@@ -335,7 +369,7 @@ impl Inner {
             source: format!("{} {}", package.name, package.version),
             sha256: package.sha256.clone(),
             package_bytes: package.bytes,
-            installed_bytes: module.bytes.saturating_add(library.bytes),
+            installed_bytes: module.bytes.saturating_add(library.as_ref().map_or(0, |library| library.bytes)),
             code_bytes: self.cache.code_bytes(&slot.hash),
             built_in: slot.built_in(),
             status,
@@ -354,8 +388,10 @@ impl Inner {
             return Err(GuestError::NotInstalled { name: slot.entry.name.clone() });
         }
         let module = self.cache.load(&self.engine, &slot.hash, |out| self.compile(slot, out, progress))?;
-        let library = self.library(slot)?;
-        let guest = Arc::new(Guest::new(&self.linker, &module, &slot.entry, slot.hash, &library)?);
+        let guest = Arc::new(match slot.entry.interface {
+            Interface::Wasi => Guest::over_wasi(&self.linkers.wasi, &module, &slot.entry, slot.hash)?,
+            Interface::Linux => Guest::over_linux(&self.linkers.linux, &module, &slot.entry, slot.hash)?,
+        });
         *loaded = Some(guest.clone());
         Ok(guest)
     }
@@ -387,15 +423,16 @@ impl Inner {
     }
 
     /// Returns the standard library, checked. It stays in memory: a mapped file could change or fail under a guest.
-    fn library(&self, slot: &Slot) -> Result<Bytes, GuestError> {
+    pub(super) fn library(&self, slot: &Slot) -> Result<Option<Bytes>, GuestError> {
+        let Some(library) = &slot.entry.library else { return Ok(None) };
         if slot.built_in() {
-            return embedded::library(&slot.entry);
+            return embedded::library(&slot.entry).map(Some);
         }
         let mut file = File::open(self.shelf.library(&slot.entry)).map_err(GuestError::io("opening a library"))?;
         let found = digest(&mut file, |_| {}).map_err(GuestError::io("reading a library"))?;
-        expect(&format!("the library of {}", slot.entry.name), &slot.entry.library.sha256, &found)?;
+        expect(&format!("the library of {}", slot.entry.name), &library.sha256, &found)?;
         let bytes = fs::read(self.shelf.library(&slot.entry)).map_err(GuestError::io("reading a library"))?;
-        Ok(Bytes::from(bytes))
+        Ok(Some(Bytes::from(bytes)))
     }
 
     fn damage(&self, slot: &Slot, progress: &dyn Progress) -> Result<Option<String>, GuestError> {
@@ -416,7 +453,7 @@ impl Slot {
     }
 
     fn built_in(&self) -> bool {
-        self.entry.package.kind == PackageKind::Crate
+        self.entry.package.kind.is_built_in()
     }
 
     fn pin(&self) -> Pin {

@@ -1,4 +1,4 @@
-//! The guest that the binary carries. The build script checked the bytes against `guests/guests.lock`.
+//! The guests that the binary carries. The build script checked the bytes against `guests/guests.lock`.
 
 use std::io::Read;
 
@@ -10,30 +10,31 @@ use super::lock::Entry;
 /// The lock that this binary was built with.
 pub(super) const LOCK: &str = include_str!("../../../guests/guests.lock");
 
-static PYTHON_MODULE: &[u8] = include_bytes!(env!("SANDGLASS_GUEST_PYTHON_MODULE"));
-static PYTHON_LIBRARY: &[u8] = include_bytes!(env!("SANDGLASS_GUEST_PYTHON_LIBRARY"));
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// Returns the module of a guest from a crate.
+/// Returns the module of a guest that is built in.
 pub(super) fn module(entry: &Entry) -> Result<Vec<u8>, GuestError> {
-    match entry.name.as_str() {
-        "python" => unpack(PYTHON_MODULE, entry.module.wasm_bytes()),
-        _ => Err(GuestError::UnknownGuest { name: entry.name.clone() }),
-    }
+    unpack(&entry.module.path, find(MODULES, entry)?, entry.module.wasm_bytes())
 }
 
-/// Returns the standard library of a guest from a crate.
+/// Returns the standard library of a guest that is built in.
 pub(super) fn library(entry: &Entry) -> Result<Bytes, GuestError> {
-    match entry.name.as_str() {
-        "python" => Ok(Bytes::from_static(PYTHON_LIBRARY)),
-        _ => Err(GuestError::UnknownGuest { name: entry.name.clone() }),
-    }
+    Ok(Bytes::from_static(find(LIBRARIES, entry)?))
 }
 
-fn unpack(packed: &[u8], bytes: u64) -> Result<Vec<u8>, GuestError> {
+fn find(table: &[(&str, &'static [u8])], entry: &Entry) -> Result<&'static [u8], GuestError> {
+    let found = table.iter().find(|(name, _)| *name == entry.name).map(|(_, bytes)| *bytes);
+    found.ok_or_else(|| GuestError::UnknownGuest { name: entry.name.clone() })
+}
+
+fn unpack(path: &str, packed: &[u8], bytes: u64) -> Result<Vec<u8>, GuestError> {
+    let io = GuestError::io;
+    let reader: Box<dyn Read> = match path.rsplit_once('.') {
+        Some((_, "xz")) => Box::new(liblzma::read::XzDecoder::new(packed)),
+        Some((_, "zst")) => Box::new(zstd::Decoder::new(packed).map_err(io("unpacking a module"))?),
+        _ => Box::new(packed),
+    };
     let mut module = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
-    liblzma::read::XzDecoder::new(packed)
-        .take(bytes.saturating_add(1))
-        .read_to_end(&mut module)
-        .map_err(GuestError::io("unpacking a module"))?;
+    reader.take(bytes.saturating_add(1)).read_to_end(&mut module).map_err(io("unpacking a module"))?;
     Ok(module)
 }

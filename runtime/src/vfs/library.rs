@@ -30,6 +30,8 @@ enum Item {
     Directory { parent: usize, entries: BTreeMap<Bytes, usize> },
     File(Bytes),
     Device(Device),
+    /// A program of the host, by its name there.
+    Program(Arc<str>),
 }
 
 /// A read-only tree of files that are in no state.
@@ -48,6 +50,14 @@ impl Library {
         Self::from_items(files.into_iter().map(|(path, bytes)| (path, Item::File(bytes))))
     }
 
+    /// Adds programs, by their paths below the mount.
+    #[must_use]
+    pub fn with_programs<'a>(self, programs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut items = Arc::unwrap_or_clone(self.items);
+        put(&mut items, programs.into_iter().map(|(path, name)| (path, Item::Program(Arc::from(name)))));
+        Self { items: Arc::new(items), base: self.base }
+    }
+
     pub(super) fn devices() -> Arc<Self> {
         let devices = [
             ("null", Device::Null),
@@ -61,27 +71,7 @@ impl Library {
 
     fn from_items<'a>(named: impl IntoIterator<Item = (&'a str, Item)>) -> Self {
         let mut items = vec![Item::Directory { parent: 0, entries: BTreeMap::new() }];
-        for (path, item) in named {
-            let mut directory = 0;
-            let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
-            let mut item = Some(item);
-            while let Some(name) = names.next() {
-                let next = items.len();
-                let Item::Directory { entries, .. } = &mut items[directory] else { break };
-                let place = *entries.entry(Bytes::copy_from_slice(name.as_bytes())).or_insert(next);
-                if place == next {
-                    let made = match (names.peek(), item.take()) {
-                        (None, Some(item)) => item,
-                        (_, rest) => {
-                            item = rest;
-                            Item::Directory { parent: directory, entries: BTreeMap::new() }
-                        }
-                    };
-                    items.push(made);
-                }
-                directory = place;
-            }
-        }
+        put(&mut items, named);
         Self { items: Arc::new(items), base: FIRST_INODE }
     }
 
@@ -108,14 +98,14 @@ impl Library {
             Item::Directory { entries, .. } => {
                 entries.get(name).map(|index| self.inode(*index)).ok_or(FsError::NotFound)
             }
-            Item::File(_) | Item::Device(_) => Err(FsError::NotADirectory),
+            Item::File(_) | Item::Device(_) | Item::Program(_) => Err(FsError::NotADirectory),
         }
     }
 
     pub(super) fn parent(&self, directory: Inode) -> Result<Inode, FsError> {
         match self.item(directory)? {
             Item::Directory { parent, .. } => Ok(self.inode(*parent)),
-            Item::File(_) | Item::Device(_) => Err(FsError::NotADirectory),
+            Item::File(_) | Item::Device(_) | Item::Program(_) => Err(FsError::NotADirectory),
         }
     }
 
@@ -124,6 +114,7 @@ impl Library {
             Item::Directory { .. } => (Kind::Directory, 0o555, 0),
             Item::File(bytes) => (Kind::File, 0o444, bytes.len() as u64),
             Item::Device(_) => (Kind::File, 0o666, 0),
+            Item::Program(name) => (Kind::File, 0o755, program_text(name).len() as u64),
         };
         let zero = Timestamp(0);
         Ok(Attributes { inode, kind, mode, links: 1, size, accessed: zero, modified: zero, changed: zero })
@@ -138,12 +129,8 @@ impl Library {
     ) -> Result<usize, FsError> {
         match self.item(inode)? {
             Item::Directory { .. } => Err(FsError::IsADirectory),
-            Item::File(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                let length = buffer.len().min(bytes.len() - start);
-                buffer[..length].copy_from_slice(&bytes[start..start + length]);
-                Ok(length)
-            }
+            Item::File(bytes) => Ok(copy(bytes, offset, buffer)),
+            Item::Program(name) => Ok(copy(program_text(name).as_bytes(), offset, buffer)),
             Item::Device(Device::Null) => Ok(0),
             Item::Device(Device::Zero | Device::Full) => {
                 buffer.fill(0);
@@ -174,10 +161,53 @@ impl Library {
             .collect())
     }
 
+    pub(super) fn program(&self, inode: Inode) -> Option<Arc<str>> {
+        match self.item(inode) {
+            Ok(Item::Program(name)) => Some(Arc::clone(name)),
+            _ => None,
+        }
+    }
+
     pub(super) fn device(&self, inode: Inode) -> Option<Device> {
         match self.item(inode) {
             Ok(Item::Device(device)) => Some(*device),
             _ => None,
         }
     }
+}
+
+fn put<'a>(items: &mut Vec<Item>, named: impl IntoIterator<Item = (&'a str, Item)>) {
+    for (path, item) in named {
+        let mut directory = 0;
+        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+        let mut item = Some(item);
+        while let Some(name) = names.next() {
+            let next = items.len();
+            let Item::Directory { entries, .. } = &mut items[directory] else { break };
+            let place = *entries.entry(Bytes::copy_from_slice(name.as_bytes())).or_insert(next);
+            if place == next {
+                let made = match (names.peek(), item.take()) {
+                    (None, Some(item)) => item,
+                    (_, rest) => {
+                        item = rest;
+                        Item::Directory { parent: directory, entries: BTreeMap::new() }
+                    }
+                };
+                items.push(made);
+            }
+            directory = place;
+        }
+    }
+}
+
+/// What one reads who looks into a program of the host.
+fn program_text(name: &str) -> String {
+    format!("\0{name}: a program of the host\n")
+}
+
+fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let length = buffer.len().min(bytes.len() - start);
+    buffer[..length].copy_from_slice(&bytes[start..start + length]);
+    length
 }

@@ -57,10 +57,30 @@ struct Context<'a> {
 }
 
 impl Vfs {
-    /// Walks `path` from `base`.
+    /// Walks `path` from `base`, above which nothing is reached.
     ///
     /// A missing last name is no error: `node` is none then. A missing name before is [`FsError::NotFound`].
     pub(crate) fn resolve(&mut self, base: Node, path: &[u8], follow_last: bool) -> Result<Resolved, FsError> {
+        if path.starts_with(b"/") {
+            return Err(FsError::Outside);
+        }
+        self.walk(base, base, path, follow_last)
+    }
+
+    /// Walks `path` as a program does that has the whole file system: from the root if it begins with a slash, else from
+    /// `directory`.
+    pub(crate) fn resolve_from(
+        &mut self,
+        directory: Node,
+        path: &[u8],
+        follow_last: bool,
+    ) -> Result<Resolved, FsError> {
+        let root = self.root();
+        let start = if path.starts_with(b"/") { root } else { directory };
+        self.walk(root, start, path, follow_last)
+    }
+
+    fn walk(&mut self, base: Node, directory: Node, path: &[u8], follow_last: bool) -> Result<Resolved, FsError> {
         if path.is_empty() {
             return Err(FsError::NotFound);
         }
@@ -70,15 +90,12 @@ impl Vfs {
         if path.contains(&0) {
             return Err(FsError::InvalidName);
         }
-        if path[0] == b'/' {
-            return Err(FsError::Outside);
-        }
         let base_is_root = base == self.root();
         let mut context = Context {
             vfs: self,
             base,
             base_is_root,
-            directory: base,
+            directory,
             names: Vec::new(),
             links: 0,
             follow_last,

@@ -4,17 +4,15 @@ use bytes::Bytes;
 
 use super::errno::ended;
 use super::preview1::types::{Errno, Error, Fd, Fdflags, Rights};
-use super::{Stream, Wasi};
+use super::Wasi;
 use crate::limits::Limit;
 use crate::vfs::Node;
 
 /// What a descriptor number stands for.
 #[derive(Clone, Debug)]
 pub(super) enum Descriptor {
-    /// Standard input, with the position in it.
-    Stdin(usize),
-    /// Standard output or standard error.
-    Output(Stream),
+    /// A descriptor of the process, shared with others: standard input, output, error.
+    Inherited(u32),
     /// A file or directory.
     Opened(Opened),
 }
@@ -101,9 +99,9 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    pub(super) fn new(open_max: u32) -> Self {
-        let standard = [Descriptor::Stdin(0), Descriptor::Output(Stream::Stdout), Descriptor::Output(Stream::Stderr)];
-        Self { table: standard.map(Some).into(), open: 3, open_max, lowest_free: 3 }
+    pub(super) fn new(inherited: &[u32], open_max: u32) -> Self {
+        let standard = (0..3).map(|fd| inherited.contains(&fd).then_some(Descriptor::Inherited(fd)));
+        Self { table: standard.collect(), open: inherited.len(), open_max, lowest_free: 0 }
     }
 
     pub(super) fn preopen(&mut self, opened: Opened) {
@@ -165,7 +163,7 @@ impl Descriptors {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Opened> {
         std::mem::take(&mut self.table).into_iter().flatten().filter_map(|descriptor| match descriptor {
             Descriptor::Opened(opened) => Some(opened),
-            Descriptor::Stdin(_) | Descriptor::Output(_) => None,
+            Descriptor::Inherited(_) => None,
         })
     }
 }
@@ -175,7 +173,7 @@ impl Wasi {
     pub(super) fn opened(&self, fd: Fd) -> Result<&Opened, Error> {
         match self.descriptors.get(fd)? {
             Descriptor::Opened(opened) => Ok(opened),
-            Descriptor::Stdin(_) | Descriptor::Output(_) => Err(Errno::Notsup.into()),
+            Descriptor::Inherited(_) => Err(Errno::Notsup.into()),
         }
     }
 
@@ -207,13 +205,15 @@ impl Wasi {
     pub(super) fn opened_mut(&mut self, fd: Fd) -> Result<&mut Opened, Error> {
         match self.descriptors.get_mut(fd)? {
             Descriptor::Opened(opened) => Ok(opened),
-            Descriptor::Stdin(_) | Descriptor::Output(_) => Err(Errno::Notsup.into()),
+            Descriptor::Inherited(_) => Err(Errno::Notsup.into()),
         }
     }
 
     pub(super) fn close(&mut self, descriptor: &Descriptor) {
-        if let Descriptor::Opened(opened) = descriptor {
-            self.vfs.release(opened.node);
+        match descriptor {
+            Descriptor::Opened(opened) => self.vfs().release(opened.node),
+            // It is there: it was never closed before.
+            Descriptor::Inherited(fd) => drop(self.kernel.lock().close_fd(self.pid, *fd)),
         }
     }
 }

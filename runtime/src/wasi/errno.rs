@@ -3,6 +3,7 @@
 use sandglass_snapshots::FsError;
 
 use super::preview1::types::{Errno, Error};
+use crate::kernel::Fault;
 use crate::limits::{Limit, LimitExceeded};
 
 impl wiggle::GuestErrorType for Errno {
@@ -31,6 +32,27 @@ impl From<FsError> for Error {
             FsError::QuotaBytes { limit_bytes } => return ended(Limit::DiskBytes, limit_bytes),
             FsError::QuotaInodes { limit_inodes } => return ended(Limit::Inodes, limit_inodes),
             FsError::Store(error) => return Self::trap(wasmtime::Error::new(error)),
+        };
+        errno.into()
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        use crate::kernel::Errno as Linux;
+        let errno = match fault {
+            Fault::End(error) => return Self::trap(error),
+            // Whoever waits asks for it before.
+            Fault::Wait | Fault::Errno(Linux::EAGAIN) => Errno::Again,
+            Fault::Errno(Linux::EBADF) => Errno::Badf,
+            Fault::Errno(Linux::EPIPE) => Errno::Pipe,
+            Fault::Errno(Linux::ESPIPE) => Errno::Spipe,
+            Fault::Errno(Linux::EISDIR) => Errno::Isdir,
+            Fault::Errno(Linux::EFBIG) => Errno::Fbig,
+            Fault::Errno(Linux::EROFS) => Errno::Rofs,
+            Fault::Errno(Linux::ENOENT) => Errno::Noent,
+            Fault::Errno(Linux::ESRCH) => Errno::Srch,
+            Fault::Errno(_) => Errno::Inval,
         };
         errno.into()
     }

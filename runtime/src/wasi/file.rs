@@ -4,13 +4,12 @@ use sandglass_snapshots::{Attributes, FsError, Kind, Timestamp};
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::descriptor::{Descriptor, directory_rights, file_rights};
-use super::errno::ended;
 use super::preview1::types::{
     self, Advice, CiovecArray, Dircookie, Errno, Error, Fd, Fdflags, Fdstat, Filedelta, Filesize, Filestat, Filetype,
     Fstflags, IovecArray, Rights, Size, Whence,
 };
-use super::{Stream, Wasi};
-use crate::limits::Limit;
+use super::Wasi;
+use crate::kernel::{self, Fault, FileKind, status};
 
 /// The most buffers of one call.
 const IOVECS_MAX: u32 = 1024;
@@ -39,8 +38,8 @@ impl Wasi {
             return Err(Errno::Inval.into());
         }
         let end = offset.checked_add(length).ok_or(Errno::Fbig)?;
-        if end > self.vfs.attributes(node)?.size {
-            self.vfs.set_size(node, end)?;
+        if end > self.vfs().attributes(node)?.size {
+            self.vfs().set_size(node, end)?;
         }
         Ok(())
     }
@@ -52,12 +51,11 @@ impl Wasi {
 
     pub(super) fn fdstat(&mut self, fd: Fd) -> Result<Fdstat, Error> {
         let stat = match self.descriptors.get(fd)? {
-            Descriptor::Stdin(_) => stream_stat(Rights::FD_READ),
-            Descriptor::Output(_) => stream_stat(Rights::FD_WRITE),
+            Descriptor::Inherited(shared) => self.shared_stat(*shared)?,
             Descriptor::Opened(opened) => Fdstat {
                 fs_filetype: if opened.is_directory {
                     Filetype::Directory
-                } else if self.vfs.device(opened.node).is_some() {
+                } else if self.vfs().device(opened.node).is_some() {
                     Filetype::CharacterDevice
                 } else {
                     Filetype::RegularFile
@@ -76,7 +74,7 @@ impl Wasi {
         }
         match self.descriptors.get_mut(fd)? {
             Descriptor::Opened(opened) => opened.flags = flags,
-            Descriptor::Stdin(_) | Descriptor::Output(_) => {}
+            Descriptor::Inherited(_) => {}
         }
         Ok(())
     }
@@ -93,16 +91,26 @@ impl Wasi {
 
     pub(super) fn filestat(&mut self, fd: Fd) -> Result<Filestat, Error> {
         match self.descriptors.get(fd)? {
-            Descriptor::Stdin(_) | Descriptor::Output(_) => Ok(Filestat {
-                dev: 0,
-                ino: u64::from(u32::from(fd)),
-                filetype: Filetype::Unknown,
-                nlink: 0,
-                size: 0,
-                atim: 0,
-                mtim: 0,
-                ctim: 0,
-            }),
+            Descriptor::Inherited(shared) => {
+                let kind = {
+                    let state = self.kernel.lock();
+                    let id = state.open_file(self.pid, *shared)?;
+                    state.open_files.kind(id)?
+                };
+                if let FileKind::Node(node) = kind {
+                    return Ok(self.stat(node)?);
+                }
+                Ok(Filestat {
+                    dev: 0,
+                    ino: u64::from(u32::from(fd)),
+                    filetype: Filetype::Unknown,
+                    nlink: 0,
+                    size: 0,
+                    atim: 0,
+                    mtim: 0,
+                    ctim: 0,
+                })
+            }
             Descriptor::Opened(opened) => {
                 let node = opened.node;
                 Ok(self.stat(node)?)
@@ -111,8 +119,8 @@ impl Wasi {
     }
 
     pub(super) fn stat(&mut self, node: crate::vfs::Node) -> Result<Filestat, FsError> {
-        let mut stat = filestat(&self.vfs.attributes(node)?);
-        if self.vfs.device(node).is_some() {
+        let mut stat = filestat(&self.vfs().attributes(node)?);
+        if self.vfs().device(node).is_some() {
             stat.filetype = Filetype::CharacterDevice;
         }
         Ok(stat)
@@ -120,7 +128,7 @@ impl Wasi {
 
     pub(super) fn set_size(&mut self, fd: Fd, size: Filesize) -> Result<(), Error> {
         let node = self.file(fd, Rights::FD_WRITE)?.node;
-        Ok(self.vfs.set_size(node, size)?)
+        Ok(self.vfs().set_size(node, size)?)
     }
 
     pub(super) fn set_times(
@@ -132,7 +140,7 @@ impl Wasi {
     ) -> Result<(), Error> {
         let node = self.opened(fd)?.node;
         let (accessed, modified) = self.new_times(accessed, modified, flags)?;
-        Ok(self.vfs.set_times(node, accessed, modified)?)
+        Ok(self.vfs().set_times(node, accessed, modified)?)
     }
 
     pub(super) fn new_times(
@@ -151,17 +159,70 @@ impl Wasi {
         Ok((one(Fstflags::ATIM, Fstflags::ATIM_NOW, accessed)?, one(Fstflags::MTIM, Fstflags::MTIM_NOW, modified)?))
     }
 
-    pub(super) fn read(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: IovecArray) -> Result<Size, Error> {
-        if let Descriptor::Stdin(position) = self.descriptors.get(fd)? {
-            return self.read_stdin(memory, fd, *position, buffers);
-        }
-        if let Descriptor::Output(_) = self.descriptors.get(fd)? {
-            return Err(Errno::Badf.into());
+    /// What WASI tells of a descriptor that the process shares with others.
+    fn shared_stat(&self, shared: u32) -> Result<Fdstat, Error> {
+        let state = self.kernel.lock();
+        let id = state.open_file(self.pid, shared)?;
+        let opened = state.open_files.status(id)?;
+        let mut rights = Rights::empty();
+        rights.set(Rights::FD_READ, opened & status::READ != 0);
+        rights.set(Rights::FD_WRITE, opened & status::WRITE != 0);
+        let FileKind::Node(node) = state.open_files.kind(id)? else { return Ok(stream_stat(rights)) };
+        let is_device = state.vfs.device(node).is_some();
+        let mut flags = Fdflags::empty();
+        flags.set(Fdflags::APPEND, opened & status::APPEND != 0);
+        Ok(Fdstat {
+            fs_filetype: if is_device { Filetype::CharacterDevice } else { Filetype::RegularFile },
+            fs_flags: flags,
+            fs_rights_base: rights | Rights::FD_SEEK | Rights::FD_TELL | Rights::FD_FILESTAT_GET,
+            fs_rights_inheriting: Rights::empty(),
+        })
+    }
+
+    pub(super) async fn read(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        buffers: IovecArray,
+    ) -> Result<Size, Error> {
+        if let Descriptor::Inherited(shared) = self.descriptors.get(fd)? {
+            return self.read_shared(memory, *shared, buffers).await;
         }
         let offset = self.file_for_data(fd, Rights::FD_READ)?.offset;
         let read = self.read_at(memory, fd, buffers, offset)?;
         self.opened_mut(fd)?.offset = offset.saturating_add(u64::from(read));
         Ok(read)
+    }
+
+    /// Reads from what the process shares with others, and waits until there is something.
+    async fn read_shared(
+        &self,
+        memory: &mut GuestMemory<'_>,
+        shared: u32,
+        buffers: IovecArray,
+    ) -> Result<Size, Error> {
+        let buffers = guest_buffers(memory, buffers)?;
+        let mut done = 0;
+        for buffer in buffers {
+            let target = slice_mut(memory, buffer)?;
+            let read = loop {
+                let attempt = {
+                    let mut state = self.kernel.lock();
+                    let id = state.open_file(self.pid, shared)?;
+                    state.read(id, target)
+                };
+                match attempt {
+                    Err(Fault::Wait | Fault::Errno(_)) if done > 0 => return Ok(done),
+                    Err(Fault::Wait) => self.kernel.next_change(None).await,
+                    read => break read?,
+                }
+            };
+            done += Size::try_from(read)?;
+            if read < target.len() {
+                break;
+            }
+        }
+        Ok(done)
     }
 
     /// A directory is no file to read from: that is said as POSIX does.
@@ -170,25 +231,6 @@ impl Wasi {
             return Err(if rights == Rights::FD_READ { Errno::Isdir } else { Errno::Badf }.into());
         }
         self.file(fd, rights)
-    }
-
-    fn read_stdin(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        mut position: usize,
-        buffers: IovecArray,
-    ) -> Result<Size, Error> {
-        let start = position;
-        for buffer in guest_buffers(memory, buffers)? {
-            let left = self.stdin.get(position..).unwrap_or_default();
-            let target = slice_mut(memory, buffer)?;
-            let length = target.len().min(left.len());
-            target[..length].copy_from_slice(&left[..length]);
-            position += length;
-        }
-        *self.descriptors.get_mut(fd)? = Descriptor::Stdin(position);
-        Ok(Size::try_from(position - start)?)
     }
 
     pub(super) fn read_at(
@@ -203,7 +245,7 @@ impl Wasi {
         for buffer in guest_buffers(memory, buffers)? {
             let target = slice_mut(memory, buffer)?;
             let at = offset.checked_add(u64::from(done)).ok_or(Errno::Inval)?;
-            let read = self.vfs.read(node, at, target, &*self.entropy)?;
+            let read = self.vfs().read(node, at, target, &*self.entropy)?;
             done += u32::try_from(read)?;
             if read < target.len() {
                 break;
@@ -212,18 +254,51 @@ impl Wasi {
         Ok(done)
     }
 
-    pub(super) fn write(&mut self, memory: &GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Result<Size, Error> {
-        match self.descriptors.get(fd)? {
-            Descriptor::Stdin(_) => return Err(Errno::Badf.into()),
-            Descriptor::Output(stream) => return self.print(memory, *stream, buffers),
-            Descriptor::Opened(_) => {}
+    pub(super) async fn write(
+        &mut self,
+        memory: &GuestMemory<'_>,
+        fd: Fd,
+        buffers: CiovecArray,
+    ) -> Result<Size, Error> {
+        if let Descriptor::Inherited(shared) = self.descriptors.get(fd)? {
+            return self.write_shared(memory, *shared, buffers).await;
         }
         let opened = self.file_for_data(fd, Rights::FD_WRITE)?;
         let (node, appends) = (opened.node, opened.flags.contains(Fdflags::APPEND));
-        let offset = if appends { self.vfs.attributes(node)?.size } else { opened.offset };
+        let offset = if appends { self.vfs().attributes(node)?.size } else { opened.offset };
         let written = self.write_bytes(memory, node, buffers, offset)?;
         self.opened_mut(fd)?.offset = offset.saturating_add(u64::from(written));
         Ok(written)
+    }
+
+    /// Writes to what the process shares with others, and waits until there is room.
+    async fn write_shared(
+        &self,
+        memory: &GuestMemory<'_>,
+        shared: u32,
+        buffers: CiovecArray,
+    ) -> Result<Size, Error> {
+        let mut done = 0;
+        for buffer in guest_const_buffers(memory, buffers)? {
+            let mut source = slice(memory, buffer)?;
+            while !source.is_empty() {
+                let attempt = {
+                    let mut state = self.kernel.lock();
+                    let id = state.open_file(self.pid, shared)?;
+                    state.write(self.pid, id, source)
+                };
+                match attempt {
+                    Err(Fault::Errno(_)) if done > 0 => return Ok(done),
+                    Err(Fault::Wait) => self.kernel.next_change(None).await,
+                    written => {
+                        let written = written?;
+                        done += Size::try_from(written)?;
+                        source = &source[written..];
+                    }
+                }
+            }
+        }
+        Ok(done)
     }
 
     pub(super) fn write_at(
@@ -236,7 +311,7 @@ impl Wasi {
         let opened = self.file_for_data(fd, Rights::FD_WRITE)?;
         let node = opened.node;
         // As on Linux, and as the conformance suite has it: a file that appends appends here too.
-        let offset = if opened.flags.contains(Fdflags::APPEND) { self.vfs.attributes(node)?.size } else { offset };
+        let offset = if opened.flags.contains(Fdflags::APPEND) { self.vfs().attributes(node)?.size } else { offset };
         self.write_bytes(memory, node, buffers, offset)
     }
 
@@ -251,24 +326,7 @@ impl Wasi {
         for buffer in guest_const_buffers(memory, buffers)? {
             let source = slice(memory, buffer)?;
             let at = offset.checked_add(u64::from(done)).ok_or(Errno::Fbig)?;
-            self.vfs.write(node, at, source)?;
-            done += buffer.len();
-        }
-        Ok(done)
-    }
-
-    /// Passes output on as far as its limit allows; past it the call ends.
-    fn print(&mut self, memory: &GuestMemory<'_>, stream: Stream, buffers: CiovecArray) -> Result<Size, Error> {
-        let mut done: u32 = 0;
-        for buffer in guest_const_buffers(memory, buffers)? {
-            let bytes = slice(memory, buffer)?;
-            let room = usize::try_from(self.output_bytes_max - self.output_bytes).unwrap_or(usize::MAX);
-            let taken = bytes.len().min(room);
-            self.output.write(stream, &bytes[..taken]);
-            self.output_bytes += taken as u64;
-            if taken < bytes.len() {
-                return Err(ended(Limit::Output, self.output_bytes_max));
-            }
+            self.vfs().write(node, at, source)?;
             done += buffer.len();
         }
         Ok(done)
@@ -277,7 +335,7 @@ impl Wasi {
     pub(super) fn seek(&mut self, fd: Fd, delta: Filedelta, whence: Whence) -> Result<Filesize, Error> {
         let opened = match self.descriptors.get(fd)? {
             Descriptor::Opened(opened) => opened,
-            Descriptor::Stdin(_) | Descriptor::Output(_) => return Err(Errno::Spipe.into()),
+            Descriptor::Inherited(shared) => return self.seek_shared(*shared, delta, whence),
         };
         if opened.is_directory {
             return Err(Errno::Badf.into());
@@ -290,11 +348,22 @@ impl Wasi {
         let from = match whence {
             Whence::Set => 0,
             Whence::Cur => offset,
-            Whence::End => self.vfs.attributes(node)?.size,
+            Whence::End => self.vfs().attributes(node)?.size,
         };
         let to = from.checked_add_signed(delta).filter(|to| i64::try_from(*to).is_ok()).ok_or(Errno::Inval)?;
         self.opened_mut(fd)?.offset = to;
         Ok(to)
+    }
+
+    fn seek_shared(&self, shared: u32, delta: Filedelta, whence: Whence) -> Result<Filesize, Error> {
+        let whence = match whence {
+            Whence::Set => kernel::Whence::Start,
+            Whence::Cur => kernel::Whence::Position,
+            Whence::End => kernel::Whence::End,
+        };
+        let mut state = self.kernel.lock();
+        let id = state.open_file(self.pid, shared)?;
+        Ok(state.seek(id, delta, whence)?)
     }
 
     pub(super) fn renumber(&mut self, from: Fd, to: Fd) -> Result<(), Error> {
@@ -314,7 +383,7 @@ impl Wasi {
         cookie: Dircookie,
     ) -> Result<Size, Error> {
         let node = self.directory(fd, Rights::FD_READDIR)?.node;
-        let parent = self.vfs.parent(node).unwrap_or(node);
+        let parent = self.vfs().parent(node).unwrap_or(node);
         let target = slice_mut(memory, buffer)?;
         let mut done = 0;
         let dots = [(&b"."[..], node), (b"..", parent)];
@@ -323,7 +392,7 @@ impl Wasi {
         }
         let mut next = cookie.saturating_sub(DOTS);
         while done < target.len() {
-            let page = match self.vfs.read_directory(node, next, ENTRIES_AT_ONCE) {
+            let page = match self.vfs().read_directory(node, next, ENTRIES_AT_ONCE) {
                 // A directory that was removed is empty.
                 Err(FsError::NotFound) => break,
                 page => page?,

@@ -41,7 +41,7 @@ impl Wasi {
     ) -> Result<Resolved, Error> {
         let base = self.directory(fd, rights)?.node;
         let path = Self::path(memory, path)?;
-        Ok(self.vfs.resolve(base, &path, follow)?)
+        Ok(self.vfs().resolve(base, &path, follow)?)
     }
 
     pub(super) fn open(
@@ -68,9 +68,9 @@ impl Wasi {
             Some(node) => node,
             None if !open.flags.contains(Oflags::CREAT) => return Err(Errno::Noent.into()),
             None if wants_directory => return Err(Errno::Isdir.into()),
-            None => self.vfs.create_file(place.parent, place.name()?, FILE_MODE)?,
+            None => self.vfs().create_file(place.parent, place.name()?, FILE_MODE)?,
         };
-        let kind = self.vfs.attributes(node)?.kind;
+        let kind = self.vfs().attributes(node)?.kind;
         let is_directory = kind == Kind::Directory;
         match kind {
             Kind::Symlink => return Err(Errno::Loop.into()),
@@ -82,14 +82,14 @@ impl Wasi {
         if is_directory && (open.base.contains(Rights::FD_WRITE) || truncates) {
             return Err(Errno::Isdir.into());
         }
-        let is_device = self.vfs.device(node).is_some();
-        if !is_directory && !is_device && (writes || truncates) && !self.vfs.is_writable(node) {
+        let is_device = self.vfs().device(node).is_some();
+        if !is_directory && !is_device && (writes || truncates) && !self.vfs().is_writable(node) {
             return Err(Errno::Rofs.into());
         }
         if truncates && place.node.is_some() {
-            self.vfs.set_size(node, 0)?;
+            self.vfs().set_size(node, 0)?;
         }
-        self.vfs.retain(node)?;
+        self.vfs().retain(node)?;
         let opened = Opened {
             node,
             is_directory,
@@ -112,7 +112,7 @@ impl Wasi {
         if place.node.is_some() {
             return Err(Errno::Exist.into());
         }
-        self.vfs.create_directory_at(place.parent, place.name()?, DIRECTORY_MODE)?;
+        self.vfs().create_directory_at(place.parent, place.name()?, DIRECTORY_MODE)?;
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Wasi {
         let follow = lookup.contains(Lookupflags::SYMLINK_FOLLOW);
         let node = self.walk(memory, fd, path, Rights::PATH_FILESTAT_SET_TIMES, follow)?.found()?;
         let (accessed, modified) = self.new_times(accessed, modified, flags)?;
-        Ok(self.vfs.set_times(node, accessed, modified)?)
+        Ok(self.vfs().set_times(node, accessed, modified)?)
     }
 
     pub(super) fn link(
@@ -161,10 +161,10 @@ impl Wasi {
         if target.trailing_slash {
             return Err(Errno::Noent.into());
         }
-        if self.vfs.attributes(node)?.kind == Kind::Directory {
+        if self.vfs().attributes(node)?.kind == Kind::Directory {
             return Err(Errno::Perm.into());
         }
-        Ok(self.vfs.link(node, target.parent, target.name()?)?)
+        Ok(self.vfs().link(node, target.parent, target.name()?)?)
     }
 
     pub(super) fn symlink(
@@ -177,7 +177,7 @@ impl Wasi {
         let base = self.directory(fd, Rights::PATH_SYMLINK)?.node;
         let target = Self::path(memory, target)?;
         // Below a directory that is not the root an absolute link leads outside of what the guest was given.
-        if target.starts_with(b"/") && base != self.vfs.root() {
+        if target.starts_with(b"/") && base != self.vfs().root() {
             return Err(Errno::Perm.into());
         }
         let place = self.walk(memory, fd, path, Rights::PATH_SYMLINK, false)?;
@@ -187,12 +187,12 @@ impl Wasi {
         if place.trailing_slash {
             return Err(Errno::Noent.into());
         }
-        Ok(self.vfs.create_symlink(place.parent, place.name()?, &target)?)
+        Ok(self.vfs().create_symlink(place.parent, place.name()?, &target)?)
     }
 
     pub(super) fn read_link(&mut self, memory: &GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<Bytes, Error> {
         let node = self.walk(memory, fd, path, Rights::PATH_READLINK, false)?.found()?;
-        Ok(self.vfs.read_link_at(node)?)
+        Ok(self.vfs().read_link_at(node)?)
     }
 
     pub(super) fn remove_directory(
@@ -203,15 +203,15 @@ impl Wasi {
     ) -> Result<(), Error> {
         let place = self.walk(memory, fd, path, Rights::PATH_REMOVE_DIRECTORY, false)?;
         place.found()?;
-        Ok(self.vfs.remove_directory(place.parent, place.name()?)?)
+        Ok(self.vfs().remove_directory(place.parent, place.name()?)?)
     }
 
     pub(super) fn unlink(&mut self, memory: &GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<(), Error> {
         let place = self.walk(memory, fd, path, Rights::PATH_UNLINK_FILE, false)?;
-        if self.vfs.attributes(place.found()?)?.kind == Kind::Directory {
+        if self.vfs().attributes(place.found()?)?.kind == Kind::Directory {
             return Err(Errno::Isdir.into());
         }
-        Ok(self.vfs.unlink(place.parent, place.name()?)?)
+        Ok(self.vfs().unlink(place.parent, place.name()?)?)
     }
 
     pub(super) fn rename(
@@ -223,10 +223,10 @@ impl Wasi {
         let from = self.walk(memory, old_fd, old_path, Rights::PATH_RENAME_SOURCE, false)?;
         let node = from.found()?;
         let to = self.walk(memory, new_fd, new_path, Rights::PATH_RENAME_TARGET, false)?;
-        if to.trailing_slash && self.vfs.attributes(node)?.kind != Kind::Directory {
+        if to.trailing_slash && self.vfs().attributes(node)?.kind != Kind::Directory {
             return Err(FsError::NotADirectory.into());
         }
         let (from_name, to_name) = (from.name.as_ref().ok_or(FsError::Busy)?, to.name.as_ref().ok_or(FsError::Busy)?);
-        Ok(self.vfs.rename(from.parent, from_name, to.parent, to_name)?)
+        Ok(self.vfs().rename(from.parent, from_name, to.parent, to_name)?)
     }
 }

@@ -11,6 +11,7 @@ use super::preview1::types::{
     Clockid, Errno, Error, Event, EventFdReadwrite, Eventrwflags, Eventtype, Fd, Size, Subclockflags, Subscription,
     SubscriptionClock, SubscriptionU, Userdata,
 };
+use crate::kernel::status;
 
 const SUBSCRIPTIONS_MAX: u32 = 4096;
 /// The longest time that one wait is for: past it any call has ended.
@@ -27,30 +28,43 @@ impl Wasi {
         if count == 0 || count > SUBSCRIPTIONS_MAX {
             return Err(Errno::Inval.into());
         }
-        let mut ready = Vec::new();
         let mut clocks: Vec<(Userdata, Duration)> = Vec::new();
+        let mut failed = Vec::new();
+        let mut files = Vec::new();
         for subscription in subscriptions.as_array(count).iter() {
             let Subscription { userdata, u } = memory.read(subscription?)?;
             match u {
                 SubscriptionU::Clock(clock) => match self.wait_for(&clock) {
                     Ok(wait) => clocks.push((userdata, wait)),
-                    Err(errno) => ready.push(event(userdata, errno, Eventtype::Clock, 0)),
+                    Err(errno) => failed.push(event(userdata, errno, Eventtype::Clock, 0)),
                 },
-                SubscriptionU::FdRead(file) => ready.push(self.readable(userdata, file.file_descriptor)?),
-                SubscriptionU::FdWrite(file) => ready.push(self.writable(userdata, file.file_descriptor)),
+                SubscriptionU::FdRead(file) => files.push((userdata, file.file_descriptor, true)),
+                SubscriptionU::FdWrite(file) => files.push((userdata, file.file_descriptor, false)),
             }
         }
-        if ready.is_empty() {
-            let shortest = clocks.iter().map(|(_, wait)| *wait).min().unwrap_or_default();
-            if shortest.is_zero() {
-                tokio::task::yield_now().await;
-            } else {
-                tokio::time::sleep(shortest).await;
+        let start = self.clock.monotonic();
+        let shortest = clocks.iter().map(|(_, wait)| *wait).min();
+        let mut ready = loop {
+            let mut ready = failed.clone();
+            for (userdata, fd, reads) in &files {
+                let found = if *reads { self.readable(*userdata, *fd)? } else { self.writable(*userdata, *fd)? };
+                ready.extend(found);
             }
-            clocks.retain(|(_, wait)| *wait <= shortest);
-        } else {
-            clocks.retain(|(_, wait)| wait.is_zero());
-        }
+            let waited = self.clock.monotonic().saturating_sub(start);
+            let left = shortest.map(|shortest| shortest.saturating_sub(waited));
+            if !ready.is_empty() {
+                clocks.retain(|(_, wait)| wait.is_zero());
+                break ready;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                if shortest.is_some_and(|shortest| shortest.is_zero()) {
+                    tokio::task::yield_now().await;
+                }
+                clocks.retain(|(_, wait)| Some(*wait) <= shortest);
+                break ready;
+            }
+            self.kernel.next_change(left).await;
+        };
         ready.extend(clocks.into_iter().map(|(userdata, _)| event(userdata, Errno::Success, Eventtype::Clock, 0)));
         let places = events.as_array(count);
         for (place, event) in places.iter().zip(&ready) {
@@ -71,24 +85,45 @@ impl Wasi {
         Ok(wait.min(WAIT_MAX))
     }
 
-    fn readable(&mut self, userdata: Userdata, fd: Fd) -> Result<Event, Error> {
+    fn readable(&self, userdata: Userdata, fd: Fd) -> Result<Option<Event>, Error> {
         let (errno, bytes) = match self.descriptors.get(fd) {
-            Err(_) | Ok(Descriptor::Output(_)) => (Errno::Badf, 0),
-            Ok(Descriptor::Stdin(position)) => (Errno::Success, (self.stdin.len() - position) as u64),
+            Err(_) => (Errno::Badf, 0),
+            Ok(Descriptor::Inherited(shared)) => {
+                let mut state = self.kernel.lock();
+                let id = state.open_file(self.pid, *shared)?;
+                if state.open_files.status(id)? & status::READ == 0 {
+                    return Ok(Some(event(userdata, Errno::Badf, Eventtype::FdRead, 0)));
+                }
+                match state.ready(id)?.read {
+                    None => return Ok(None),
+                    Some(bytes) => (Errno::Success, bytes),
+                }
+            }
             Ok(Descriptor::Opened(opened)) => {
                 let (node, offset) = (opened.node, opened.offset);
-                (Errno::Success, self.vfs.attributes(node)?.size.saturating_sub(offset))
+                (Errno::Success, self.vfs().attributes(node)?.size.saturating_sub(offset))
             }
         };
-        Ok(event(userdata, errno, Eventtype::FdRead, bytes))
+        Ok(Some(event(userdata, errno, Eventtype::FdRead, bytes)))
     }
 
-    fn writable(&self, userdata: Userdata, fd: Fd) -> Event {
+    fn writable(&self, userdata: Userdata, fd: Fd) -> Result<Option<Event>, Error> {
         let errno = match self.descriptors.get(fd) {
-            Err(_) | Ok(Descriptor::Stdin(_)) => Errno::Badf,
-            Ok(Descriptor::Output(_) | Descriptor::Opened(_)) => Errno::Success,
+            Err(_) => Errno::Badf,
+            Ok(Descriptor::Opened(_)) => Errno::Success,
+            Ok(Descriptor::Inherited(shared)) => {
+                let mut state = self.kernel.lock();
+                let id = state.open_file(self.pid, *shared)?;
+                if state.open_files.status(id)? & status::WRITE == 0 {
+                    Errno::Badf
+                } else if state.ready(id)?.write {
+                    Errno::Success
+                } else {
+                    return Ok(None);
+                }
+            }
         };
-        event(userdata, errno, Eventtype::FdWrite, 0)
+        Ok(Some(event(userdata, errno, Eventtype::FdWrite, 0)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::limits::ProcExit;
 
 wiggle::from_witx!({
     witx: ["witx/wasi_snapshot_preview1.witx"],
-    async: { wasi_snapshot_preview1::{poll_oneoff} },
+    async: { wasi_snapshot_preview1::{fd_read, fd_write, poll_oneoff} },
     errors: { errno => trappable Error },
 });
 
@@ -22,7 +22,7 @@ wiggle::from_witx!({
 ///
 /// # Errors
 /// The linker has one of them already.
-pub fn add_to_linker<T: Send + 'static>(
+pub(crate) fn add_to_linker<T: Send + 'static>(
     linker: &mut wasmtime::Linker<T>,
     wasi: impl Fn(&mut T) -> &mut Wasi + Send + Sync + Copy + 'static,
 ) -> wasmtime::Result<()> {
@@ -38,7 +38,7 @@ impl Wasi {
     fn preopen(&self, fd: types::Fd) -> Result<Bytes, Error> {
         match self.descriptors.get(fd)? {
             Descriptor::Opened(opened) => opened.preopen.clone().ok_or_else(|| Errno::Badf.into()),
-            Descriptor::Stdin(_) | Descriptor::Output(_) => Err(Errno::Badf.into()),
+            Descriptor::Inherited(_) => Err(Errno::Badf.into()),
         }
     }
 }
@@ -204,13 +204,13 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         self.write_at(memory, fd, iovs, offset)
     }
 
-    fn fd_read(
+    async fn fd_read(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         iovs: types::IovecArray,
     ) -> Result<types::Size, Error> {
-        self.read(memory, fd, iovs)
+        self.read(memory, fd, iovs).await
     }
 
     fn fd_readdir(
@@ -246,13 +246,13 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         self.seek(fd, 0, types::Whence::Cur)
     }
 
-    fn fd_write(
+    async fn fd_write(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         iovs: types::CiovecArray,
     ) -> Result<types::Size, Error> {
-        self.write(memory, fd, iovs)
+        self.write(memory, fd, iovs).await
     }
 
     fn path_create_directory(

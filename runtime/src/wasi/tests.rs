@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use sandglass_snapshots::{Durability, Quota, Store, StoreOptions};
 
-use super::{Output, Stream, WasiOptions};
+use super::{Output, Stream, Wasi, WasiOptions};
 use crate::clock::SystemClock;
 use crate::entropy::SeededEntropy;
+use crate::kernel::{self, Errno, Exec, Fault, Kernel, Limits, Program, Programs, Surroundings};
 use crate::vfs::Vfs;
 
 /// Collects what is printed.
@@ -42,16 +43,28 @@ fn vfs(store: &Store) -> Vfs {
     Vfs::new(store.begin_empty(Vec::new(), quota), Vec::new(), Arc::new(SystemClock::new())).unwrap()
 }
 
-fn options(output: &Arc<Printed>) -> WasiOptions {
-    WasiOptions {
-        args: Vec::new(),
-        env: Vec::new(),
+/// Programs of these tests start no others.
+struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn program(&self, _name: &str, _exec: Exec) -> Result<Program, Fault> {
+        Err(Errno::ENOENT.into())
+    }
+}
+
+/// Returns the host's side of a guest over a file system of its own.
+fn wasi(vfs: Vfs, output: &Arc<Printed>, options: WasiOptions) -> Wasi {
+    let surroundings = Surroundings {
         stdin: Bytes::new(),
-        preopens: Vec::new(),
         output: Arc::clone(output) as Arc<dyn Output>,
-        output_bytes_max: 1 << 20,
-        open_files_max: 256,
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SeededEntropy::new(1)),
-    }
+        limits: Limits { output_bytes: 1 << 20, memory_bytes: 1 << 30, open_files: options.open_files_max },
+        programs: Arc::new(NoPrograms),
+    };
+    Wasi::new(Kernel::new(vfs, surroundings), kernel::FIRST, options).unwrap()
+}
+
+fn options() -> WasiOptions {
+    WasiOptions { args: Vec::new(), env: Vec::new(), preopens: Vec::new(), open_files_max: 256 }
 }

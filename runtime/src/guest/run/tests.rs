@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use sandglass_snapshots::{Quota, Store, StoreOptions, Timestamp};
 use tokio::sync::Notify;
 
-use super::super::{GuestSettings, Guests, Progress};
+use super::super::{GuestSettings, Progress};
 use super::*;
 use crate::clock::SystemClock;
 use crate::compile::Compiler;
@@ -107,11 +107,22 @@ impl Trial {
     }
 }
 
-async fn start(guest: &Guest, trial: Trial) -> Result<Run, GuestError> {
-    let clock = Arc::new(SystemClock::new());
-    let entropy = Arc::new(SeededEntropy::new(1));
+async fn start(guest: &Arc<Guest>, trial: Trial) -> Result<Run, GuestError> {
     let Trial { _directory, transaction, invocation, limits, recorder } = trial;
-    guest.run(&invocation, transaction, Vec::new(), &limits, recorder, clock, entropy).await
+    let pins = [("python".to_owned(), guest.hash())];
+    run(Request {
+        guests: guests(),
+        guest,
+        pins: &pins,
+        invocation: &invocation,
+        transaction,
+        mounts: Vec::new(),
+        limits: &limits,
+        output: recorder,
+        clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SeededEntropy::new(1)),
+    })
+    .await
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -67,9 +67,8 @@ fn run(engine: &Engine, linker: &Linker<Wasi>, program: &Path) -> Result<(), Str
     let output = Arc::new(Printed::default());
     let mut args = vec![b"test.wasm".to_vec()];
     args.extend(specification.args.iter().map(|arg| arg.clone().into_bytes()));
-    let env =
-        specification.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
-    let mut wasi = Wasi::new(vfs, WasiOptions { args, env, ..options(&output) }).unwrap();
+    let env = specification.env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
+    let mut wasi = super::wasi(vfs, &output, WasiOptions { args, env, ..options() });
     if specification.root.is_some() {
         wasi.open_from_start(b"/root", b"/").unwrap();
     }

@@ -1,0 +1,11 @@
+# GNU patch.
+version=2.7.6 licence=GPL-3.0-or-later
+tarball=patch_2.7.6.orig.tar.xz
+sha256=ac610bda97abe0d9f6b7c963255a11dcb196c25e337c61f94e4778d632f1d8fd
+names() { echo "patch: patch"; }
+build() {
+  configured --disable-nls --disable-xattr
+  built -C lib
+  built -C src patch
+}
+publish() { program src/patch patch; }

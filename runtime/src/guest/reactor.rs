@@ -1,0 +1,199 @@
+//! A guest over WASI preview 1, as a process: an interpreter whose image was taken after it had initialised, or a command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
+
+use super::imports;
+use super::lock::Entry;
+use crate::kernel::{End, Ended, Exec, Kernel, Pid, Program, SLICE_FUEL, Started};
+use crate::limits::{Limit, LimitExceeded, ProcExit};
+use crate::wasi::{self, Wasi, WasiOptions};
+
+/// Elements that a guest's tables may have together. The largest guest has 47,157, and never more.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// A compiled guest. Clones share it.
+#[derive(Clone)]
+pub(super) struct WasiGuest {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    instance: InstancePre<Context>,
+    entry: String,
+    argv0: Option<String>,
+    prelude: Option<String>,
+    preopens: Vec<Vec<u8>>,
+    env: BTreeMap<String, String>,
+    /// A directory of the library, and the name that the guest knows it by.
+    data: Option<(String, String)>,
+}
+
+/// What the host keeps beside a running instance.
+pub(crate) struct Context {
+    wasi: Wasi,
+    limiter: Limiter,
+}
+
+struct Limiter {
+    kernel: Kernel,
+    pid: Pid,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Ending the call says why; a failed growth would leave the interpreter to die of it in some odd way.
+        self.kernel.lock().grow(self.pid, desired.saturating_sub(current) as u64)?;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        4
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}
+
+/// Returns the linker with everything that such a guest may import.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker, |context: &mut Context| &mut context.wasi)?;
+    imports::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+impl WasiGuest {
+    pub(super) fn new(linker: &Linker<Context>, module: &Module, entry: &Entry) -> wasmtime::Result<Self> {
+        let data = entry.library.as_ref().and_then(|library| library.data.as_ref());
+        let inner = Inner {
+            instance: linker.instantiate_pre(module)?,
+            entry: entry.entry.clone(),
+            argv0: entry.argv0.clone(),
+            prelude: entry.prelude.clone(),
+            preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
+            env: entry.env.clone(),
+            data: data.map(|data| (data.folder.clone(), data.name.clone())),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns a program that runs in a fresh instance.
+    pub(super) fn program(&self, exec: Exec) -> Program {
+        let guest = self.clone();
+        Box::new(move |started| Box::pin(guest.run(exec, started)))
+    }
+
+    async fn run(self, exec: Exec, started: Started) -> Ended {
+        let fuel = started.fuel;
+        match self.try_run(exec, started).await {
+            Ok(ended) => ended,
+            Err(error) => Ended { how: End::Call(error), fuel },
+        }
+    }
+
+    async fn try_run(self, exec: Exec, started: Started) -> wasmtime::Result<Ended> {
+        let Started { kernel, pid, fuel } = started;
+        let inner = &*self.inner;
+        let (open_files_max, directory) = {
+            let mut state = kernel.lock();
+            let directory = state.processes.get(pid).map(|process| process.directory);
+            (state.open_files_max(), directory.and_then(|directory| state.vfs.path_of(directory).ok()))
+        };
+        let options = WasiOptions {
+            args: self.arguments(exec.args),
+            env: self.environment(exec.env, directory),
+            preopens: inner.preopens.clone(),
+            open_files_max,
+        };
+        let mut wasi = Wasi::new(kernel.clone(), pid, options)?;
+        if let Some((folder, name)) = &inner.data {
+            wasi.open_from_start(folder.as_bytes(), name.as_bytes())?;
+        }
+        let limiter = Limiter { kernel, pid };
+        let mut store = Store::new(inner.instance.module().engine(), Context { wasi, limiter });
+        store.limiter(|context| &mut context.limiter);
+        store.set_fuel(fuel)?;
+        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+        let how = match self.enter(&mut store).await {
+            Ok(status) => End::Exited(status),
+            Err(error) => ending(error, fuel),
+        };
+        let left = store.get_fuel()?;
+        drop(store.into_data().wasi.finish());
+        Ok(Ended { how, fuel: fuel.saturating_sub(left) })
+    }
+
+    async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<i32> {
+        let inner = &*self.inner;
+        let instance = inner.instance.instantiate_async(&mut *store).await?;
+        // Reactors' images were taken after initialisation; one that has the export still wants it.
+        if let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
+            initialize.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
+        }
+        if let Ok(command) = instance.get_typed_func::<(), ()>(&mut *store, &inner.entry) {
+            return command.call_async(&mut *store, ()).await.map(|()| 0);
+        }
+        instance.get_typed_func::<(), i32>(&mut *store, &inner.entry)?.call_async(&mut *store, ()).await
+    }
+
+    fn arguments(&self, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let inner = &*self.inner;
+        let mut words = args.into_iter();
+        let name = words.next().unwrap_or_default();
+        let mut all = vec![inner.argv0.as_ref().map_or(name, |argv0| argv0.clone().into_bytes())];
+        if let Some(prelude) = &inner.prelude {
+            all.extend([b"-c".to_vec(), prelude.clone().into_bytes()]);
+        }
+        all.extend(words);
+        all
+    }
+
+    /// Adds what this guest needs. `PWD` is how it learns where it is.
+    fn environment(&self, env: Vec<Vec<u8>>, directory: Option<Vec<u8>>) -> Vec<Vec<u8>> {
+        let is = |variable: &[u8], name: &str| {
+            variable.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+        };
+        let mut all: Vec<Vec<u8>> = self
+            .inner
+            .env
+            .iter()
+            .filter(|(name, _)| !env.iter().any(|variable| is(variable, name)))
+            .map(|(name, value)| format!("{name}={value}").into_bytes())
+            .collect();
+        let moved = directory.filter(|directory| directory != b"/").map(|directory| [b"PWD=", &directory[..]].concat());
+        let is_moved = moved.is_some();
+        all.extend(env.into_iter().filter(|variable| !(is_moved && is(variable, "PWD"))));
+        all.extend(moved);
+        all
+    }
+}
+
+/// Returns how a program ended that did not return.
+fn ending(error: wasmtime::Error, fuel: u64) -> End {
+    if let Some(ProcExit(status)) = error.downcast_ref() {
+        return End::Exited(*status);
+    }
+    if error.is::<LimitExceeded>() || error.is::<sandglass_snapshots::StoreError>() {
+        return End::Call(error);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => End::Call(LimitExceeded { limit: Limit::Cpu, allowed: fuel }.into()),
+        Some(trap) => End::Trapped(trap.to_string()),
+        None => {
+            let text = error.root_cause().to_string();
+            End::Trapped(text.lines().next().unwrap_or_default().to_owned())
+        }
+    }
+}
