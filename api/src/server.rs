@@ -126,6 +126,7 @@ fn start_after(
 
     let guests = Guests::open(GuestSettings::new(settings.guests.clone().unwrap_or_else(|| data.join("guests"))))?;
     prepare(&guests)?;
+    guests.prepare_commands();
     let host = Host::open(host_settings(settings, &data), Components::default(), guests)?;
     host.start_upkeep();
     let token = open_token(&data)?;

@@ -189,7 +189,9 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
     loop {
         let (memory, linux) = split(&mut caller)?;
         let (outcome, waits_until, is_interrupted) = {
-            let state = linux.kernel.lock();
+            let mut state = linux.kernel.lock();
+            state.ring(linux.pid);
+            let alarm = state.process(linux.pid).ok().and_then(|process| process.alarm).map(|(time, _)| time);
             let guest = Guest::new(memory);
             let mut call = Call { guest, state, pid: linux.pid, deadline: &mut linux.deadline, arguments };
             let outcome = table::dispatch(&mut call, number);
@@ -201,7 +203,8 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
                 // The library looks there when the call comes back.
                 drop(call.guest.put_u32(linux.signal_flag, 1));
             }
-            (outcome, *call.deadline, signalled)
+            let until = call.deadline.iter().copied().chain(alarm).min();
+            (outcome, until, signalled)
         };
         match outcome {
             Err(Fault::Wait) if is_interrupted => {

@@ -97,6 +97,8 @@ pub struct GuestInfo {
     pub status: GuestStatus,
     /// The tools that it serves.
     pub tools: Vec<String>,
+    /// The commands that it brings.
+    pub commands: Vec<String>,
     /// BLAKE3 of its module.
     pub hash: [u8; 32],
 }
@@ -259,7 +261,7 @@ impl Guests {
     /// When no guest serves the tool, or none that does is installed.
     pub fn default_for(&self, tool: &str) -> Result<Pin, GuestError> {
         let mut missing = None;
-        for slot in self.inner.slots.iter().filter(|slot| slot.entry.tool == tool) {
+        for slot in self.inner.slots.iter().filter(|slot| slot.entry.pinned_as() == tool) {
             if self.inner.installed(slot) {
                 return Ok(slot.pin());
             }
@@ -279,8 +281,8 @@ impl Guests {
     pub fn pins(&self) -> Result<Vec<Pin>, GuestError> {
         let mut pins: Vec<Pin> = Vec::new();
         for slot in &self.inner.slots {
-            if pins.iter().all(|pin| pin.tool != slot.entry.tool) {
-                pins.push(self.default_for(&slot.entry.tool)?);
+            if pins.iter().all(|pin| pin.tool != slot.entry.pinned_as()) {
+                pins.push(self.default_for(slot.entry.pinned_as())?);
             }
         }
         Ok(pins)
@@ -292,7 +294,7 @@ impl Guests {
     ///
     /// When this version knows no such guest for the tool, it is not installed, or it cannot be compiled.
     pub fn pinned(&self, tool: &str, hash: &[u8; 32]) -> Result<Arc<Guest>, GuestError> {
-        let found = self.inner.slots.iter().find(|slot| slot.hash == *hash && slot.entry.tool == tool);
+        let found = self.inner.slots.iter().find(|slot| slot.hash == *hash && slot.entry.pinned_as() == tool);
         let slot = found.ok_or_else(|| GuestError::UnknownPin { tool: tool.to_owned(), hash: hex(hash) })?;
         self.inner.load(slot, &Silent)
     }
@@ -323,7 +325,8 @@ impl Guests {
                 pinned.push((tool.as_str(), slot, self.inner.library(slot)?));
             }
         }
-        let root = Arc::new(Root::new(pinned.iter().map(|(tool, slot, library)| (*tool, slot.hash, &slot.entry, library)))?);
+        let root =
+            Arc::new(Root::new(pinned.iter().map(|(tool, slot, library)| (*tool, slot.hash, &slot.entry, library)))?);
         if roots.len() >= ROOTS_MAX {
             roots.clear();
         }
@@ -331,16 +334,34 @@ impl Guests {
         Ok(root)
     }
 
-    /// Makes sure that the default guests are compiled and loaded, so that no call has to wait for that.
+    /// Makes sure that the default guests of all tools are compiled and loaded, so that no call has to wait for that.
     ///
     /// # Errors
     ///
     /// When one cannot be compiled.
     pub fn prepare(&self, progress: &dyn Progress) -> Result<(), GuestError> {
         for pin in self.pins()? {
-            self.inner.load(self.inner.slot(&pin.name)?, progress)?;
+            let slot = self.inner.slot(&pin.name)?;
+            if slot.entry.tool.is_some() {
+                self.inner.load(slot, progress)?;
+            }
         }
         Ok(())
+    }
+
+    /// Compiles the guests that only bring commands, in a thread of its own: calls that come first compile what they use.
+    pub fn prepare_commands(&self) {
+        let guests = self.clone();
+        let started = std::thread::Builder::new().name("compile".to_owned()).spawn(move || {
+            for slot in guests.inner.slots.iter().filter(|slot| slot.entry.tool.is_none() && slot.built_in()) {
+                if let Err(error) = guests.inner.load(slot, &Silent) {
+                    tracing::warn!(guest = slot.entry.name, %error, "compiling a command ahead");
+                }
+            }
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "commands are compiled when they are first used");
+        }
     }
 }
 
@@ -355,7 +376,7 @@ impl Inner {
     }
 
     fn info(&self, slot: &Slot) -> GuestInfo {
-        let Entry { name, version, about, licence, tool, package, module, library, .. } = &slot.entry;
+        let Entry { name, version, about, licence, tool, commands, package, module, library, .. } = &slot.entry;
         let status = match (self.installed(slot), self.cache.holds(&slot.hash)) {
             (false, _) => GuestStatus::Available,
             (true, false) => GuestStatus::Installed,
@@ -373,7 +394,8 @@ impl Inner {
             code_bytes: self.cache.code_bytes(&slot.hash),
             built_in: slot.built_in(),
             status,
-            tools: vec![tool.clone()],
+            tools: tool.iter().cloned().collect(),
+            commands: commands.clone(),
             hash: slot.hash,
         }
     }
@@ -457,7 +479,7 @@ impl Slot {
     }
 
     fn pin(&self) -> Pin {
-        Pin { tool: self.entry.tool.clone(), name: self.entry.name.clone(), hash: self.hash }
+        Pin { tool: self.entry.pinned_as().to_owned(), name: self.entry.name.clone(), hash: self.hash }
     }
 }
 

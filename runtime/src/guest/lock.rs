@@ -26,8 +26,8 @@ pub(crate) struct Lock {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The tool that it serves; for a guest that only brings commands, their name in a sandbox's pins.
-    pub(crate) tool: String,
+    /// The tool that it serves; a guest that only brings commands serves none.
+    pub(crate) tool: Option<String>,
     /// How it talks to the host.
     #[serde(default)]
     pub(crate) interface: Interface,
@@ -149,6 +149,13 @@ impl Lock {
             return Err(format!("format {} where this build reads {FORMAT}", lock.format));
         }
         Ok(lock)
+    }
+}
+
+impl Entry {
+    /// Returns the name under which a sandbox pins it: its tool's, or its own.
+    pub(crate) fn pinned_as(&self) -> &str {
+        self.tool.as_deref().unwrap_or(&self.name)
     }
 }
 

@@ -44,9 +44,7 @@ impl Root {
         for (tool, hash, entry, library) in guests {
             for command in &entry.commands {
                 // The first guest that brings a command is it.
-                commands
-                    .entry(command.clone())
-                    .or_insert_with(|| Command { tool: tool.to_owned(), hash });
+                commands.entry(command.clone()).or_insert_with(|| Command { tool: tool.to_owned(), hash });
             }
             if let (Some(described), Some(archive)) = (&entry.library, library) {
                 files.extend(super::library::lay_out(described, archive)?);

@@ -1,6 +1,7 @@
 //! Processes: their numbers, families, ends and signals.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::descriptor::{Descriptors, FdFlags};
 use super::errno::{Errno, Fault};
@@ -17,6 +18,7 @@ pub(crate) mod signal {
     pub(crate) const KILL: u32 = 9;
     pub(crate) const SEGV: u32 = 11;
     pub(crate) const PIPE: u32 = 13;
+    pub(crate) const ALRM: u32 = 14;
     pub(crate) const CHLD: u32 = 17;
     pub(crate) const CONT: u32 = 18;
     pub(crate) const STOP: u32 = 19;
@@ -67,6 +69,8 @@ pub(crate) struct Process {
     pub(crate) mask: u16,
     pub(crate) pending: u64,
     pub(crate) blocked: u64,
+    /// When it wants to be told that time is over, by the monotonic clock, and how long until the next time.
+    pub(crate) alarm: Option<(Duration, Duration)>,
     /// Linear memory of its instance.
     pub(super) memory_bytes: u64,
     dispositions: [Disposition; signal::LAST as usize + 1],
@@ -105,6 +109,7 @@ impl Processes {
             mask: 0o022,
             pending: 0,
             blocked: 0,
+            alarm: None,
             memory_bytes: 0,
             dispositions: [Disposition::Default; signal::LAST as usize + 1],
             status: None,
@@ -134,7 +139,7 @@ impl State {
         let mut child = self.process(parent)?.clone();
         self.vfs.retain(child.directory)?;
         child.descriptors.iter().for_each(|(_, id, _)| self.open_files.share(id));
-        (child.parent, child.pending, child.memory_bytes) = (parent, 0, 0);
+        (child.parent, child.pending, child.memory_bytes, child.alarm) = (parent, 0, 0, None);
         self.processes.last += 1;
         let pid = Pid(self.processes.last);
         self.processes.all.insert(pid, child);
@@ -170,8 +175,11 @@ impl State {
         // Orphans are nobody's: their ends interest no one.
         let orphans = self.processes.all.iter_mut().filter(|(_, process)| process.parent == pid);
         orphans.for_each(|(_, process)| process.parent = Pid(0));
-        self.processes.all.retain(|_, process| process.is_running() || process.parent != Pid(0) || process.group == pid);
-        let ignored = self.processes.get(parent).is_none_or(|parent| !parent.is_running() || parent.ignores(signal::CHLD));
+        self.processes
+            .all
+            .retain(|_, process| process.is_running() || process.parent != Pid(0) || process.group == pid);
+        let ignored =
+            self.processes.get(parent).is_none_or(|parent| !parent.is_running() || parent.ignores(signal::CHLD));
         if ignored && pid != FIRST {
             self.processes.all.remove(&pid);
         } else {
@@ -250,6 +258,15 @@ impl State {
             self.exit(pid, Status::Signaled(number));
         }
         Ok(())
+    }
+
+    /// Sends a process the signal of its timer if its time has come.
+    pub(crate) fn ring(&mut self, pid: Pid) {
+        let now = self.clock.monotonic();
+        let Some(process) = self.processes.get_mut(pid) else { return };
+        let Some((time, interval)) = process.alarm.filter(|(time, _)| *time <= now) else { return };
+        process.alarm = (!interval.is_zero()).then(|| ((time + interval).max(now), interval));
+        self.signal(pid, signal::ALRM);
     }
 
     /// Takes the next signal that a program is to handle.
@@ -345,5 +362,7 @@ impl Process {
 
 /// Signals that do nothing unless they are handled. Stopping is not something that happens here: nobody could go on.
 const fn is_harmless(number: u32) -> bool {
-    matches!(number, signal::CHLD | signal::CONT | signal::URG | signal::WINCH) || (number >= 20 && number <= signal::TTOU) || number == signal::STOP
+    matches!(number, signal::CHLD | signal::CONT | signal::URG | signal::WINCH)
+        || (number >= 20 && number <= signal::TTOU)
+        || number == signal::STOP
 }

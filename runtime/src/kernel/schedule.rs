@@ -79,6 +79,7 @@ impl Future for Task {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         {
             let mut state = self.kernel.lock();
+            state.ring(self.pid);
             if state.ended(self.pid).is_some() {
                 let ended = Ended { how: End::Killed, fuel: self.spent };
                 return Poll::Ready((self.pid, ended));

@@ -36,8 +36,5 @@ numbers! {
 
 /// Says whether a call that a signal interrupted may simply be made again.
 pub(super) const fn restarts(number: u32) -> bool {
-    !matches!(
-        number,
-        SYS_CLOCK_NANOSLEEP_TIME64 | SYS_PSELECT6_TIME64 | SYS_PPOLL_TIME64 | SYS_RT_SIGSUSPEND
-    )
+    !matches!(number, SYS_CLOCK_NANOSLEEP_TIME64 | SYS_PSELECT6_TIME64 | SYS_PPOLL_TIME64 | SYS_RT_SIGSUSPEND)
 }

@@ -56,8 +56,7 @@ impl LinuxGuest {
         };
         let mut store = Store::new(engine, linux);
         store.limiter(|linux| linux);
-        let metered =
-            store.set_fuel(fuel).and_then(|()| store.fuel_async_yield_interval(Some(SLICE_FUEL)));
+        let metered = store.set_fuel(fuel).and_then(|()| store.fuel_async_yield_interval(Some(SLICE_FUEL)));
         let how = match metered {
             Ok(()) => match self.enter(&mut store, start).await {
                 // Whoever returns from where it began has ended well.
@@ -153,4 +152,3 @@ fn stack_pointer(caller: &mut Caller<'_, Linux>) -> Option<Global> {
         _ => None,
     }
 }
-

@@ -82,7 +82,8 @@ pub(super) fn dispatch(call: &mut Call<'_>, number: u32) -> Result<u32, Fault> {
         SYS_CLOCK_GETRES_TIME64 => call.clock_resolution(),
         SYS_CLOCK_NANOSLEEP_TIME64 => call.sleep(),
         SYS_TIMES => call.times(),
-        SYS_GETITIMER | SYS_SETITIMER => Ok(0),
+        SYS_SETITIMER => call.set_timer(),
+        SYS_GETITIMER => call.timer(),
         SYS_GETRANDOM => call.random(),
         _ => Err(Errno::ENOSYS.into()),
     }

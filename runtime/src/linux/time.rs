@@ -66,6 +66,50 @@ impl Call<'_> {
         if self.is_over() { Ok(0) } else { Err(Fault::Wait) }
     }
 
+    /// Of the three timers the one of real time: processor time is not told apart from it.
+    pub(super) fn set_timer(&mut self) -> Result<u32, Fault> {
+        let [which, new, old, ..] = self.arguments;
+        if which > 2 {
+            return Err(Errno::EINVAL.into());
+        }
+        if old != 0 {
+            self.put_timer(old)?;
+        }
+        // Four numbers of 32 bits: the interval, then the time until the first, in seconds and microseconds.
+        let part = |at: u32| -> Result<Duration, Fault> {
+            let seconds = self.guest.u32(new.checked_add(at).ok_or(Errno::EFAULT)?)?;
+            let microseconds = self.guest.u32(new.checked_add(at + 4).ok_or(Errno::EFAULT)?)?;
+            if microseconds >= 1_000_000 {
+                return Err(Errno::EINVAL.into());
+            }
+            Ok(Duration::new(u64::from(seconds), microseconds * 1000))
+        };
+        let (interval, first) = (part(0)?, part(8)?);
+        let now = self.state.clock.monotonic();
+        let alarm = (!first.is_zero()).then(|| (now.saturating_add(first), interval));
+        self.state.process_mut(self.pid)?.alarm = alarm;
+        Ok(0)
+    }
+
+    pub(super) fn timer(&mut self) -> Result<u32, Fault> {
+        let to = self.arguments[1];
+        self.put_timer(to)?;
+        Ok(0)
+    }
+
+    fn put_timer(&mut self, to: u32) -> Result<(), Fault> {
+        let now = self.state.clock.monotonic();
+        let alarm = self.state.process(self.pid)?.alarm;
+        let left = alarm.map_or(Duration::ZERO, |(time, _)| time.saturating_sub(now));
+        let interval = alarm.map_or(Duration::ZERO, |(_, interval)| interval);
+        for (at, time) in [(0, interval), (8, left)] {
+            let at = to.checked_add(at).ok_or(Errno::EFAULT)?;
+            self.guest.put_u32(at, u32::try_from(time.as_secs()).unwrap_or(u32::MAX))?;
+            self.guest.put_u32(at + 4, time.subsec_micros())?;
+        }
+        Ok(())
+    }
+
     pub(super) fn times(&mut self) -> Result<u32, Fault> {
         let to = self.arguments[0];
         let ticks = |time: Duration| u32::try_from(time.as_millis() as u64 * TICKS / 1000).unwrap_or(u32::MAX >> 1);

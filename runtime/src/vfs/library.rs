@@ -27,7 +27,10 @@ pub(crate) enum Device {
 
 #[derive(Clone, Debug)]
 enum Item {
-    Directory { parent: usize, entries: BTreeMap<Bytes, usize> },
+    Directory {
+        parent: usize,
+        entries: BTreeMap<Bytes, usize>,
+    },
     File(Bytes),
     Device(Device),
     /// A program of the host, by its name there.

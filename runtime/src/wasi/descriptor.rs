@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::Wasi;
 use super::errno::ended;
 use super::preview1::types::{Errno, Error, Fd, Fdflags, Rights};
-use super::Wasi;
 use crate::limits::Limit;
 use crate::vfs::Node;
 

@@ -3,12 +3,12 @@
 use sandglass_snapshots::{Attributes, FsError, Kind, Timestamp};
 use wiggle::{GuestMemory, GuestPtr};
 
+use super::Wasi;
 use super::descriptor::{Descriptor, directory_rights, file_rights};
 use super::preview1::types::{
     self, Advice, CiovecArray, Dircookie, Errno, Error, Fd, Fdflags, Fdstat, Filedelta, Filesize, Filestat, Filetype,
     Fstflags, IovecArray, Rights, Size, Whence,
 };
-use super::Wasi;
 use crate::kernel::{self, Fault, FileKind, status};
 
 /// The most buffers of one call.
@@ -195,12 +195,7 @@ impl Wasi {
     }
 
     /// Reads from what the process shares with others, and waits until there is something.
-    async fn read_shared(
-        &self,
-        memory: &mut GuestMemory<'_>,
-        shared: u32,
-        buffers: IovecArray,
-    ) -> Result<Size, Error> {
+    async fn read_shared(&self, memory: &mut GuestMemory<'_>, shared: u32, buffers: IovecArray) -> Result<Size, Error> {
         let buffers = guest_buffers(memory, buffers)?;
         let mut done = 0;
         for buffer in buffers {
@@ -272,12 +267,7 @@ impl Wasi {
     }
 
     /// Writes to what the process shares with others, and waits until there is room.
-    async fn write_shared(
-        &self,
-        memory: &GuestMemory<'_>,
-        shared: u32,
-        buffers: CiovecArray,
-    ) -> Result<Size, Error> {
+    async fn write_shared(&self, memory: &GuestMemory<'_>, shared: u32, buffers: CiovecArray) -> Result<Size, Error> {
         let mut done = 0;
         for buffer in guest_const_buffers(memory, buffers)? {
             let mut source = slice(memory, buffer)?;
