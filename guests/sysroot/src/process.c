@@ -1,6 +1,6 @@
 /* Processes without fork: a copy that enters a function, and a child that borrows its parent until it execs. */
 #include <errno.h>
-#include <pthread.h>
+#include "pthread_impl.h"
 #include <sandglass.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,6 +68,8 @@ pid_t __fork_into(void (*entry)(void *), void *argument)
 __attribute__((export_name("sandglass_child"))) void __sandglass_child(void (*entry)(void *), void *argument)
 {
 	__borrowing = 0;
+	/* raise and abort are for this process, not for its parent. */
+	__pthread_self()->tid = __wasm_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
 	entry(argument);
 	_Exit(127);
 }
