@@ -19,8 +19,15 @@ int __main_argc_argv(int, char **) __attribute__((__weak__));
 static int count;
 static char **arguments;
 
+/* A main that takes the environment too. */
+int __main_three(int, char **, char **) __asm__("main") __attribute__((__weak__));
+
 /* A main that takes nothing has this name. */
-__attribute__((__weak__)) int __main_void(void) { return __main_argc_argv(count, arguments); }
+__attribute__((__weak__)) int __main_void(void)
+{
+	if (__main_three) return __main_three(count, arguments, __environ);
+	return __main_argc_argv(count, arguments);
+}
 
 __attribute__((export_name("_start"))) void _start(void)
 {
