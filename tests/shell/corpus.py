@@ -52,7 +52,7 @@ def cases(category):
     for line in (ROOT / "cases" / f"{category}.txt").read_text().split("\n"):
         if line.startswith("### "):
             case = Case(category, line[4:].strip())
-            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", case.name) or case.name in names:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", case.name) or case.name in names:
                 raise SystemExit(f"{case.id}: a bad name, or one that is there twice")
             names.add(case.name)
             found.append(case)
