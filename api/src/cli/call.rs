@@ -127,10 +127,11 @@ impl Call {
             Some(given) => given_arguments(given)?,
             None => Map::new(),
         };
+        let text = if self.tool == "shell" { "command" } else { "code" };
         match (&self.code, &self.file) {
             _ if self.arguments.is_some() => None,
-            (Some(code), _) => arguments.insert("code".to_owned(), json!(code)),
-            (None, Some(file)) => arguments.insert("code".to_owned(), json!(text_of(file)?)),
+            (Some(code), _) => arguments.insert(text.to_owned(), json!(code)),
+            (None, Some(file)) => arguments.insert(text.to_owned(), json!(text_of(file)?)),
             (None, None) => arguments.insert("argv".to_owned(), json!(self.argv)),
         };
         if !self.env.is_empty() {

@@ -121,11 +121,12 @@ fn what(operation: &Operation, call: Option<&Call>) -> String {
 /// The first line of a program that does something.
 fn program(call: &Call) -> String {
     let arguments = &call.arguments;
-    let text = match (arguments["code"].as_str(), arguments["argv"].as_array()) {
-        (Some(code), _) => code.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned(),
-        (None, Some(words)) => words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join(" "),
-        (None, None) => String::new(),
-    };
+    let text =
+        match (arguments["code"].as_str().or_else(|| arguments["command"].as_str()), arguments["argv"].as_array()) {
+            (Some(code), _) => code.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned(),
+            (None, Some(words)) => words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join(" "),
+            (None, None) => String::new(),
+        };
     let cut: String = text.chars().take(PROGRAM_LETTERS).collect();
     let more = if cut.len() < text.len() { "..." } else { "" };
     format!("{}{more}", terminal::line(&cut).replace('\t', " "))

@@ -82,7 +82,26 @@ impl Process {
     /// Returns the next signal that its program is to handle.
     pub(crate) fn deliverable(&self) -> Option<u32> {
         let ready = self.pending & !self.blocked;
-        (ready != 0).then(|| ready.trailing_zeros() + 1)
+        (1..=signal::LAST).find(|number| {
+            ready & signal::bit(*number) != 0 && self.dispositions[*number as usize] == Disposition::Handle
+        })
+    }
+
+    /// Returns a signal that waits no longer and ends the process.
+    fn fatal(&self) -> Option<u32> {
+        let ready = self.pending & !self.blocked;
+        (1..=signal::LAST).find(|number| {
+            ready & signal::bit(*number) != 0 && self.dispositions[*number as usize] == Disposition::Default
+        })
+    }
+
+    /// Says whether nothing comes of a signal.
+    fn drops(&self, number: u32) -> bool {
+        match self.dispositions[number as usize] {
+            Disposition::Ignore => true,
+            Disposition::Default => is_harmless(number),
+            Disposition::Handle => false,
+        }
     }
 
     pub(crate) const fn is_running(&self) -> bool {
@@ -149,9 +168,12 @@ impl State {
     /// A process becomes another program: descriptors that ask for it are closed, handlers are gone.
     pub(crate) fn exec(&mut self, pid: Pid) -> Result<(), Fault> {
         let process = self.process_mut(pid)?;
-        for disposition in &mut process.dispositions {
-            if *disposition == Disposition::Handle {
-                *disposition = Disposition::Default;
+        for number in 1..=signal::LAST {
+            if process.dispositions[number as usize] == Disposition::Handle {
+                process.dispositions[number as usize] = Disposition::Default;
+            }
+            if process.drops(number) {
+                process.pending &= !signal::bit(number);
             }
         }
         let closing: Vec<u32> =
@@ -198,10 +220,9 @@ impl State {
         let Some(process) = self.processes.get_mut(pid).filter(|process| process.is_running()) else { return };
         let bit = signal::bit(number);
         match process.dispositions[number as usize] {
-            Disposition::Ignore => {}
-            Disposition::Default if is_harmless(number) => {}
+            _ if process.drops(number) => {}
             Disposition::Default if process.blocked & bit == 0 => self.exit(pid, Status::Signaled(number)),
-            Disposition::Default | Disposition::Handle => {
+            _ => {
                 process.pending |= bit;
                 self.changed();
             }
@@ -239,7 +260,7 @@ impl State {
         }
         let process = self.process_mut(pid)?;
         process.dispositions[number as usize] = disposition;
-        if disposition == Disposition::Ignore {
+        if process.drops(number) {
             process.pending &= !signal::bit(number);
         }
         Ok(())
@@ -249,11 +270,7 @@ impl State {
     pub(crate) fn set_blocked(&mut self, pid: Pid, blocked: u64) -> Result<(), Fault> {
         let process = self.process_mut(pid)?;
         process.blocked = blocked & !(signal::bit(signal::KILL) | signal::bit(signal::STOP));
-        let fatal = (1..=signal::LAST).find(|number| {
-            let bit = signal::bit(*number);
-            process.pending & !process.blocked & bit != 0
-                && process.dispositions[*number as usize] == Disposition::Default
-        });
+        let fatal = process.fatal();
         if let Some(number) = fatal {
             self.exit(pid, Status::Signaled(number));
         }

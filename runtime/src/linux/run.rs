@@ -8,6 +8,8 @@ use super::{Errno, Exec, Fault, Left, Linux};
 use crate::kernel::{End, Ended, Launch, Pid, Program, SLICE_FUEL, Started};
 use crate::limits::{Limit, LimitExceeded};
 
+/// What is kept below the stack pointer, to be sure.
+const RED_ZONE_BYTES: usize = 4096;
 /// Memory is copied and compared a page at a time.
 const PAGE: usize = 4096;
 
@@ -22,7 +24,7 @@ pub(crate) enum Start {
     /// At its beginning.
     Main,
     /// In the middle of another one's work: with its memory, in a function.
-    Copy { memory: Vec<u8>, stack: i32, entry: u32, argument: u32 },
+    Copy { memory: Vec<u8>, stack: i32, signal_flag: u32, entry: u32, argument: u32 },
 }
 
 impl LinuxGuest {
@@ -81,7 +83,8 @@ impl LinuxGuest {
         store.data_mut().memory = Some(memory);
         match start {
             Start::Main => instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call_async(store, ()).await,
-            Start::Copy { memory: copied, stack, entry, argument } => {
+            Start::Copy { memory: copied, stack, signal_flag, entry, argument } => {
+                store.data_mut().signal_flag = signal_flag;
                 fill(store, memory, &copied).await?;
                 drop(copied);
                 let pointer = instance.get_global(&mut *store, "__stack_pointer");
@@ -137,11 +140,16 @@ pub(super) fn fork(caller: &mut Caller<'_, Linux>, entry: u32, argument: u32) ->
     let stack = stack_pointer(caller).ok_or(Errno::ENOSYS)?;
     let Val::I32(stack) = stack.get(&mut *caller) else { return Err(Errno::ENOSYS.into()) };
     let memory = caller.data().memory.ok_or(Errno::ENOSYS)?;
-    let copied = memory.data(&*caller).to_vec();
+    let mut copied = memory.data(&*caller).to_vec();
+    // The stack is first in memory and grows down: what lies below is nobody's any more.
+    let unused = usize::try_from(stack).unwrap_or(0).saturating_sub(RED_ZONE_BYTES) / PAGE * PAGE;
+    if let Some(below) = copied.get_mut(..unused) {
+        below.fill(0);
+    }
     let linux = caller.data_mut();
     let mut state = linux.kernel.lock();
     let child = state.fork(linux.pid)?;
-    let start = Start::Copy { memory: copied, stack, entry, argument };
+    let start = Start::Copy { memory: copied, stack, signal_flag: linux.signal_flag, entry, argument };
     state.launch(Launch { pid: child, program: linux.guest.program(linux.exec.clone(), start) });
     Ok(child)
 }
