@@ -13,6 +13,7 @@ mod kill;
 mod limits;
 mod migration;
 mod mount;
+mod processes;
 mod revert;
 mod support;
 mod tools;
