@@ -2,7 +2,7 @@
 version=2.39.5 licence=GPL-2.0-only
 tarball=git_2.39.5.orig.tar.xz
 sha256=c58da92c378df4a986ca33266897a7397e86c22ee266a284d8c2432c39066b59
-names() { echo "git: git git-upload-pack git-receive-pack git-upload-archive"; echo "git-sh-i18n--envsubst: git-sh-i18n--envsubst"; }
+names() { echo "git: git git-upload-pack git-receive-pack git-upload-archive"; }
 # Its own changes come after Debian's.
 late_patches=1
 build() {
@@ -41,14 +41,13 @@ USE_LIBPCRE2 = 1
 CSPRNG_METHOD = getrandom
 HAVE_SYNC_FILE_RANGE =
 EOF
-  nice make -s -j"${JOBS:-2}" uname_S=Linux uname_M=wasm32 uname_R=6 uname_V=1 uname_O=GNU/Linux git git-sh-i18n--envsubst \
+  nice make -s -j"${JOBS:-2}" uname_S=Linux uname_M=wasm32 uname_R=6 uname_V=1 uname_O=GNU/Linux git \
     $scripts
 }
 # What git still has as shell scripts (bisect and submodule are among them) goes to /usr/lib/git-core.
 scripts="git-bisect git-filter-branch git-merge-octopus git-merge-one-file git-merge-resolve git-request-pull git-submodule git-sh-i18n git-sh-setup"
 publish() {
   program "$work/git/git" git
-  program "$work/git/git-sh-i18n--envsubst" git-sh-i18n--envsubst
   tar cf "$work/git-core.tar" -C "$work/git" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=755 $scripts
   zstd -q -19 -f "$work/git-core.tar" -o "$out/git-core.tar.zst"
 }
