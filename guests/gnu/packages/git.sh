@@ -20,7 +20,7 @@ SHELL_PATH = /bin/sh
 CC = $CC
 AR = $AR
 CFLAGS = $flags -I$work/zlib -I$work/pcre2/include -DPCRE2_STATIC
-LDFLAGS =
+LDFLAGS = -L$work/zlib -L$work/pcre2/src
 NO_PTHREADS = 1
 NO_CURL = 1
 NO_GETTEXT = 1
@@ -40,8 +40,14 @@ SKIP_DASHED_BUILT_INS = 1
 USE_LIBPCRE2 = 1
 CSPRNG_METHOD = getrandom
 HAVE_SYNC_FILE_RANGE =
-EXTLIBS = $work/zlib/libz.a $work/pcre2/src/libpcre2-8.a
 EOF
-  nice make -s -j"${JOBS:-2}" uname_S=Linux uname_M=wasm32 uname_R=6 uname_V=1 uname_O=GNU/Linux git
+  nice make -s -j"${JOBS:-2}" uname_S=Linux uname_M=wasm32 uname_R=6 uname_V=1 uname_O=GNU/Linux git \
+    $scripts
 }
-publish() { program "$work/git/git" git; }
+# What git still has as shell scripts (bisect and submodule are among them) goes to /usr/lib/git-core.
+scripts="git-bisect git-filter-branch git-merge-octopus git-merge-one-file git-merge-resolve git-request-pull git-submodule git-sh-i18n git-sh-setup"
+publish() {
+  program "$work/git/git" git
+  tar cf "$work/git-core.tar" -C "$work/git" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=755 $scripts
+  zstd -q -19 -f "$work/git-core.tar" -o "$out/git-core.tar.zst"
+}
