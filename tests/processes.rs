@@ -30,7 +30,10 @@ fn bash_is_bash() {
     assert_eq!(run("for i in 1 2 3; do (sleep 0.0$i; echo $i) & done; wait"), "1\n2\n3\n");
     assert_eq!(run("set -euo pipefail; false | true && echo no; echo ${PIPESTATUS[*]}"), "1 0\n");
     let missing = shell(server, "shell-language", "nosuch");
-    assert_eq!((&missing["exit_code"], &missing["stderr"]), (&json!(127), &json!("bash: line 1: nosuch: command not found\n")));
+    assert_eq!(
+        (&missing["exit_code"], &missing["stderr"]),
+        (&json!(127), &json!("bash: line 1: nosuch: command not found\n"))
+    );
     assert_eq!(shell(server, "shell-language", "kill -TERM $$; echo no")["exit_code"], 143);
 }
 
@@ -39,14 +42,33 @@ fn commands_work_together_and_are_taken_back() {
     let server = Server::shared();
     server.create("shell-commands");
     let run = |command: &str| printed(server, "shell-commands", command);
-    assert_eq!(run("mkdir -p src/a && echo 'x TODO y' > src/a/f.c && echo TODO > src/b.txt && grep -rn TODO src | sort"),
-        "src/a/f.c:1:x TODO y\nsrc/b.txt:1:TODO\n");
+    assert_eq!(
+        run("mkdir -p src/a && echo 'x TODO y' > src/a/f.c && echo TODO > src/b.txt && grep -rn TODO src | sort"),
+        "src/a/f.c:1:x TODO y\nsrc/b.txt:1:TODO\n"
+    );
     assert_eq!(run("find src -type f -print0 | xargs -0 cat | wc -l"), "2\n");
-    assert_eq!(run("seq 1 100000 | sort -rn | head -2; yes | head -1; echo ${PIPESTATUS[*]}"), "100000\n99999\ny\n141 0\n");
-    assert_eq!(run("tar czf x.tgz src && tar tzf x.tgz | grep -c f.c; sed -i s/TODO/DONE/ src/b.txt; cat src/b.txt"), "1\nDONE\n");
-    assert_eq!(run("echo '{\"a\":[1,2]}' | jq -c .a; sqlite3 t.db 'create table t(a); insert into t values(1),(2); select sum(a) from t'"), "[1,2]\n3\n");
-    assert_eq!(run("timeout 0.1 sleep 5; echo $?; awk 'BEGIN{printf \"%.2f\\n\", 2/3}'; date -u -d @0 +%F"), "124\n0.67\n1970-01-01\n");
-    assert_eq!(run("chmod 640 src/b.txt; stat -c '%a %U' src/b.txt; umask 077; touch p; stat -c %a p"), "640 agent\n600\n");
+    assert_eq!(
+        run("seq 1 100000 | sort -rn | head -2; yes | head -1; echo ${PIPESTATUS[*]}"),
+        "100000\n99999\ny\n141 0\n"
+    );
+    assert_eq!(
+        run("tar czf x.tgz src && tar tzf x.tgz | grep -c f.c; sed -i s/TODO/DONE/ src/b.txt; cat src/b.txt"),
+        "1\nDONE\n"
+    );
+    assert_eq!(
+        run(
+            "echo '{\"a\":[1,2]}' | jq -c .a; sqlite3 t.db 'create table t(a); insert into t values(1),(2); select sum(a) from t'"
+        ),
+        "[1,2]\n3\n"
+    );
+    assert_eq!(
+        run("timeout 0.1 sleep 5; echo $?; awk 'BEGIN{printf \"%.2f\\n\", 2/3}'; date -u -d @0 +%F"),
+        "124\n0.67\n1970-01-01\n"
+    );
+    assert_eq!(
+        run("chmod 640 src/b.txt; stat -c '%a %U' src/b.txt; umask 077; touch p; stat -c %a p"),
+        "640 agent\n600\n"
+    );
     assert_eq!(run("rm -rf src; ls"), "p\nt.db\nx.tgz\n");
     server.post("/v1/sandboxes/shell-commands/undo", &json!({})).ok(200);
     assert_eq!(run("cat src/b.txt"), "DONE\n");
@@ -57,11 +79,21 @@ fn python_and_the_shell_start_one_another() {
     let server = Server::shared();
     server.create("shell-python");
     let run = |command: &str| printed(server, "shell-python", command);
-    assert_eq!(run("echo 'a b c' | python3 -c 'import sys; print(sys.stdin.read().split())' | tr a-z A-Z"), "['A', 'B', 'C']\n");
+    assert_eq!(
+        run("echo 'a b c' | python3 -c 'import sys; print(sys.stdin.read().split())' | tr a-z A-Z"),
+        "['A', 'B', 'C']\n"
+    );
     assert_eq!(run("python3 - <<'EOF'\nprint('from', 'standard input')\nEOF"), "from standard input\n");
-    assert_eq!(run("printf '#!/usr/bin/env python3\\nimport sys, os\\nprint(sys.argv[1:], os.getcwd())\\n' > t.py; chmod +x t.py; mkdir d; cd d; ../t.py x"),
-        "['x'] /workspace/d\n");
-    assert_eq!(run("python3 -c 'raise SystemExit(3)' || echo $?; echo in > f; python3 -c 'print(input())' < f > g; cat g"), "3\nin\n");
+    assert_eq!(
+        run(
+            "printf '#!/usr/bin/env python3\\nimport sys, os\\nprint(sys.argv[1:], os.getcwd())\\n' > t.py; chmod +x t.py; mkdir d; cd d; ../t.py x"
+        ),
+        "['x'] /workspace/d\n"
+    );
+    assert_eq!(
+        run("python3 -c 'raise SystemExit(3)' || echo $?; echo in > f; python3 -c 'print(input())' < f > g; cat g"),
+        "3\nin\n"
+    );
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::wasi::Stream;
 
 /// Bytes that a pipe holds: Linux's usual size.
 const PIPE_BYTES: usize = 64 << 10;
+/// Where the numbers of pipes begin, after those of the streams.
+const FIRST_PIPE: u64 = 16;
 /// A write of so many bytes goes into a pipe whole or not at all.
 const PIPE_ATOMIC_BYTES: usize = 4096;
 
@@ -51,8 +53,10 @@ pub(super) enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
     Node(Node),
-    Pipe,
-    Stream,
+    /// A pipe; both of its ends have its number.
+    Pipe(u64),
+    /// A stream of the call, by its number.
+    Stream(u64),
 }
 
 #[derive(Clone, Debug)]
@@ -129,8 +133,10 @@ impl OpenFiles {
     pub(crate) fn kind(&self, id: OpenFileId) -> Result<FileKind, Fault> {
         Ok(match &self.get(id)?.target {
             Target::Node { node, .. } => FileKind::Node(*node),
-            Target::PipeReader(_) | Target::PipeWriter(_) => FileKind::Pipe,
-            Target::Stdin { .. } | Target::Output(_) => FileKind::Stream,
+            Target::PipeReader(pipe) | Target::PipeWriter(pipe) => FileKind::Pipe(FIRST_PIPE + pipe.0 as u64),
+            Target::Stdin { .. } => FileKind::Stream(1),
+            Target::Output(Stream::Stdout) => FileKind::Stream(2),
+            Target::Output(Stream::Stderr) => FileKind::Stream(3),
         })
     }
 
@@ -310,7 +316,7 @@ impl State {
     pub(crate) fn attributes(&mut self, id: OpenFileId) -> Result<Option<(Node, Attributes)>, Fault> {
         match self.open_files.kind(id)? {
             FileKind::Node(node) => Ok(Some((node, self.vfs.attributes(node)?))),
-            FileKind::Pipe | FileKind::Stream => Ok(None),
+            FileKind::Pipe(_) | FileKind::Stream(_) => Ok(None),
         }
     }
 

@@ -21,6 +21,13 @@ const RENAME_NOREPLACE: u32 = 1;
 const UTIME_NOW: u32 = 0x3fff_ffff;
 const UTIME_OMIT: u32 = 0x3fff_fffe;
 
+/// What `stat` is about.
+enum Described {
+    File(Attributes),
+    Device(Attributes),
+    Pipe(u64),
+}
+
 /// A name that stands for a descriptor of the process.
 fn descriptor_name(path: &[u8]) -> Option<u32> {
     match path {
@@ -130,9 +137,10 @@ impl Call<'_> {
     fn put_open_stat(&mut self, to: u32, id: OpenFileId) -> Result<u32, Fault> {
         match self.state.open_files.kind(id)? {
             FileKind::Node(node) => self.put_stat(to, node),
-            FileKind::Pipe => self.put_statx(to, S_IFIFO | 0o600, None, false),
-            // Whoever started the call reads and writes it through pipes.
-            FileKind::Stream => self.put_statx(to, S_IFIFO | 0o600, None, false),
+            // Whoever started the call reads and writes its streams through pipes, too.
+            FileKind::Pipe(number) | FileKind::Stream(number) => {
+                self.put_statx(to, S_IFIFO | 0o600, &Described::Pipe(number))
+            }
         }
     }
 
@@ -146,16 +154,15 @@ impl Call<'_> {
             Kind::File => S_IFREG,
         };
         let mode = if attributes.kind == Kind::Symlink { 0o777 } else { u32::from(attributes.mode) };
-        self.put_statx(to, kind | mode, Some(&attributes), is_device)
+        let described = if is_device { Described::Device(attributes) } else { Described::File(attributes) };
+        self.put_statx(to, kind | mode, &described)
     }
 
-    fn put_statx(
-        &mut self,
-        to: u32,
-        mode: u32,
-        attributes: Option<&Attributes>,
-        is_device: bool,
-    ) -> Result<u32, Fault> {
+    fn put_statx(&mut self, to: u32, mode: u32, described: &Described) -> Result<u32, Fault> {
+        let attributes = match described {
+            Described::File(attributes) | Described::Device(attributes) => Some(attributes),
+            Described::Pipe(_) => None,
+        };
         let mut told = [0; STATX_BYTES as usize];
         let mut put = |at: usize, bytes: &[u8]| told[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &STATX_BASIC.to_le_bytes());
@@ -179,12 +186,16 @@ impl Call<'_> {
                 put(at + 8, &u32::try_from(time.0.rem_euclid(1_000_000_000)).unwrap_or_default().to_le_bytes());
             }
         }
-        if is_device {
+        if let Described::Pipe(number) = described {
+            put(32, &number.to_le_bytes());
+        }
+        if matches!(described, Described::Device(_)) {
             put(128, &1u32.to_le_bytes());
             put(132, &3u32.to_le_bytes());
         }
-        // All files are on one device.
-        put(140, &1u32.to_le_bytes());
+        // All files are on one device, and pipes on another.
+        let device = if attributes.is_some() { 1u32 } else { 2 };
+        put(140, &device.to_le_bytes());
         self.guest.put(to, &told)?;
         Ok(0)
     }

@@ -27,7 +27,6 @@ pub(super) fn dispatch(call: &mut Call<'_>, number: u32) -> Result<u32, Fault> {
         SYS_PSELECT6_TIME64 => call.select(),
         // Every write is in the transaction at once, and durable with it; nobody else can have a lock.
         SYS_FSYNC | SYS_FDATASYNC | SYS_FLOCK | SYS_FADVISE64 | SYS_SYNCFS => call.must_be_open(),
-        SYS_SYNC => Ok(0),
 
         SYS_OPENAT => call.open(),
         SYS_STATX => call.stat(),
@@ -64,13 +63,12 @@ pub(super) fn dispatch(call: &mut Call<'_>, number: u32) -> Result<u32, Fault> {
         SYS_GETPGID => call.group(),
         SYS_GETSID => call.session(),
         SYS_SETSID => call.new_session(),
-        SYS_GETUID | SYS_GETEUID => Ok(super::processes::USER),
-        SYS_GETGID | SYS_GETEGID => Ok(super::processes::USER),
-        SYS_GETGROUPS => Ok(0),
-        SYS_SETUID | SYS_SETGID | SYS_SETRESUID | SYS_SETRESGID | SYS_SETGROUPS => Ok(0),
+        SYS_GETUID | SYS_GETEUID | SYS_GETGID | SYS_GETEGID => Ok(super::processes::USER),
         // As the kernel has it: 20 less the niceness.
         SYS_GETPRIORITY => Ok(20),
-        SYS_SETPRIORITY | SYS_PRCTL | SYS_SCHED_YIELD => Ok(0),
+        // There is one user: becoming who one is changes nothing, and neither does a rank among nobody.
+        SYS_SETPRIORITY | SYS_PRCTL | SYS_SCHED_YIELD | SYS_SYNC | SYS_GETGROUPS | SYS_SETUID | SYS_SETGID
+        | SYS_SETRESUID | SYS_SETRESGID | SYS_SETGROUPS => Ok(0),
         SYS_SCHED_GETAFFINITY => call.processors(),
         SYS_UNAME => call.system_name(),
         SYS_GETRUSAGE => call.usage(),

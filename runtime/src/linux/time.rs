@@ -9,7 +9,7 @@ const RANDOM_BYTES_MAX: u32 = 1 << 20;
 const REALTIME: u32 = 0;
 const TIMER_ABSTIME: u32 = 1;
 /// Ticks of a second, as `times` counts.
-const TICKS: u64 = 100;
+const TICKS: u128 = 100;
 
 impl Call<'_> {
     fn now(&self, clock: u32) -> Result<(i64, u32), Fault> {
@@ -112,7 +112,7 @@ impl Call<'_> {
 
     pub(super) fn times(&mut self) -> Result<u32, Fault> {
         let to = self.arguments[0];
-        let ticks = |time: Duration| u32::try_from(time.as_millis() as u64 * TICKS / 1000).unwrap_or(u32::MAX >> 1);
+        let ticks = |time: Duration| u32::try_from(time.as_millis() * TICKS / 1000).unwrap_or(u32::MAX >> 1);
         if to != 0 {
             self.guest.slice_mut(to, 16)?.fill(0);
         }
