@@ -14,6 +14,7 @@ mod limits;
 mod migration;
 mod mount;
 mod revert;
+mod shell;
 mod support;
 mod undo;
 mod upkeep;

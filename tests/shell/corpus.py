@@ -94,8 +94,9 @@ def fixture_facts(files):
 
 
 def internal(path):
-    """Whether a path is git's own business."""
-    return ".git" in path.split("/") or path.split("/")[0].endswith(".git") and "/" in path
+    """Whether a path is the business of git or of Python alone."""
+    parts = path.split("/")
+    return ".git" in parts or "__pycache__" in parts or (parts[0].endswith(".git") and len(parts) > 1)
 
 
 def tree_facts(root):
