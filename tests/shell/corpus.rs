@@ -141,7 +141,8 @@ fn file_facts(content: &[u8], executable: bool) -> Value {
 /// Whether a path is the business of git or of Python alone.
 fn is_internal(path: &str) -> bool {
     let first = path.split_once('/').map(|(first, _)| first);
-    path.split('/').any(|part| matches!(part, ".git" | "__pycache__")) || first.is_some_and(|first| first.ends_with(".git"))
+    path.split('/').any(|part| matches!(part, ".git" | "__pycache__"))
+        || first.is_some_and(|first| first.ends_with(".git"))
 }
 
 /// Returns what an exported `/workspace` holds.
