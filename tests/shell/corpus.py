@@ -20,26 +20,15 @@ ENVIRONMENT = {
 # Every file of a fixture has this time, so that no case sees when it was laid out.
 FIXTURE_TIME = 1_700_000_000
 STDOUT_MAX = 64 * 1024
-DIRECTIVE = re.compile(r"# (files|prelude): (\S+)$")
+DIRECTIVE = re.compile(r"# (files|prelude): (\S+)\n")
 
 
 class Case:
     """A script, what it runs in, and its name."""
 
     def __init__(self, category, name):
-        self.category, self.name = category, name
-        self.fixture, self.prelude, self.lines = None, None, []
-
-    @property
-    def id(self):
-        return f"{self.category}/{self.name}"
-
-    @property
-    def script(self):
-        text = "\n".join(self.lines).rstrip("\n") + "\n"
-        if self.prelude:
-            text = (ROOT / "preludes" / f"{self.prelude}.sh").read_text() + text
-        return text
+        self.category, self.name, self.id = category, name, f"{category}/{name}"
+        self.fixture, self.script = None, None
 
 
 def categories():
@@ -48,21 +37,22 @@ def categories():
 
 def cases(category):
     """Reads the cases of a category; everything before the first `### name` is about the file."""
-    found, names, case = [], set(), None
-    for line in (ROOT / "cases" / f"{category}.txt").read_text().split("\n"):
-        if line.startswith("### "):
-            case = Case(category, line[4:].strip())
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", case.name) or case.name in names:
-                raise SystemExit(f"{case.id}: a bad name, or one that is there twice")
-            names.add(case.name)
-            found.append(case)
-        elif case is not None:
-            directive = DIRECTIVE.match(line)
-            if directive and not case.lines:
-                setattr(case, {"files": "fixture", "prelude": "prelude"}[directive[1]], directive[2])
+    found = {}
+    for block in (ROOT / "cases" / f"{category}.txt").read_text().split("\n### ")[1:]:
+        name, _, script = block.partition("\n")
+        case = Case(category, name.strip())
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", case.name) or case.name in found:
+            raise SystemExit(f"{case.id}: a bad name, or one that is there twice")
+        prelude = ""
+        while directive := DIRECTIVE.match(script):
+            if directive[1] == "files":
+                case.fixture = directive[2]
             else:
-                case.lines.append(line)
-    return found
+                prelude = (ROOT / "preludes" / f"{directive[2]}.sh").read_text()
+            script = script[directive.end() :]
+        case.script = prelude + script.rstrip("\n") + "\n"
+        found[case.name] = case
+    return list(found.values())
 
 
 def expected(category):
@@ -94,8 +84,9 @@ def fixture_facts(files):
 
 
 def internal(path):
-    """Whether a path is git's own business."""
-    return ".git" in path.split("/") or path.split("/")[0].endswith(".git") and "/" in path
+    """Whether a path is the business of git or of Python alone."""
+    parts = path.split("/")
+    return ".git" in parts or "__pycache__" in parts or (parts[0].endswith(".git") and len(parts) > 1)
 
 
 def tree_facts(root):
