@@ -1,5 +1,6 @@
 //! The shell corpus as data: its cases, its fixtures, and what a tree of files holds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -160,7 +161,7 @@ pub(super) fn archive_facts(archive: &[u8]) -> Facts {
             continue;
         }
         let executable = entry.header().mode().unwrap() & 0o100 != 0;
-        let target = entry.link_name_bytes().map(|bytes| bytes.into_owned()).unwrap_or_default();
+        let target = entry.link_name_bytes().map(Cow::into_owned).unwrap_or_default();
         let fact = match entry.header().entry_type() {
             tar::EntryType::Directory => json!({ "type": "dir" }),
             tar::EntryType::Symlink => json!({ "type": "link", "target": String::from_utf8_lossy(&target) }),
