@@ -77,11 +77,17 @@ fn the_built_in_guest_serves_until_another_is_installed() {
     let guests = open(directory.path());
     let pin = guests.default_for("python").expect("python is served");
     assert_eq!((pin.name.as_str(), guests.name_of(&pin.hash).as_str()), ("python", "python"));
-    assert_eq!(guests.pins().expect("pins"), [pin]);
+    let pins = guests.pins().expect("pins");
+    assert_eq!(pins.iter().filter(|other| other.tool == "python").collect::<Vec<_>>(), [&pin]);
+    assert_eq!(pins.iter().find(|other| other.tool == "shell").map(|shell| shell.name.as_str()), Some("bash"));
     assert_eq!(guests.name_of(&[0xab; 32]), "abababababab");
-    let statuses: Vec<_> = guests.list().into_iter().map(|info| (info.name, info.status, info.built_in)).collect();
-    let expected = [("python-data", GuestStatus::Available, false), ("python", GuestStatus::Installed, true)];
-    assert_eq!(statuses, expected.map(|(name, status, built_in)| (name.to_owned(), status, built_in)));
+    for info in guests.list() {
+        let expected = match info.name.as_str() {
+            "python-data" => (GuestStatus::Available, false),
+            _ => (GuestStatus::Installed, true),
+        };
+        assert_eq!((info.status, info.built_in), expected, "{}", info.name);
+    }
 }
 
 #[test]
@@ -97,8 +103,10 @@ fn what_cannot_be_is_said() {
     assert_eq!(code(guests.remove("python-data").err()), "guest_not_installed");
     assert_eq!(code(guests.remove("perl").err()), "unknown_guest");
     let verdicts = guests.verify(&Silent).expect("verified");
-    let expected = [("python-data", Verdict::NotInstalled), ("python", Verdict::Good)];
-    assert_eq!(verdicts, expected.map(|(name, verdict)| (name.to_owned(), verdict)));
+    for (name, verdict) in verdicts {
+        let expected = if name == "python-data" { Verdict::NotInstalled } else { Verdict::Good };
+        assert_eq!(verdict, expected, "{name}");
+    }
 }
 
 #[test]
