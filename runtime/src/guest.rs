@@ -3,6 +3,7 @@
 //! `lock` says what there is, `catalogue` what is here, `install` brings the rest, `embedded` holds what the binary
 //! carries; `run` drives a program to its end and `imports` answers what a guest asks besides WASI.
 
+mod boot;
 mod catalogue;
 mod embedded;
 mod error;

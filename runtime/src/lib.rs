@@ -28,6 +28,7 @@ mod kernel;
 mod limits;
 mod linux;
 mod live;
+mod memory;
 mod mount;
 mod mounts;
 mod offline;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sandglass_snapshots::{Attributes, DirectoryEntry, FsError, Inode, Quota, Timestamp, Transaction, TreeUsage};
 
-use self::library::Device;
+pub(crate) use self::library::Device;
 pub use self::library::Library;
 pub use self::mount::Mount;
 use self::mount::{Backing, Mounts};
@@ -115,7 +115,7 @@ impl Vfs {
         match self.device(node) {
             Some(Device::Null | Device::Zero) => return Ok(()),
             Some(Device::Full) => return Err(FsError::TooLarge),
-            Some(Device::Random) | None => {}
+            Some(Device::Random | Device::Processes) | None => {}
         }
         self.writable(node)?;
         let now = self.now();

@@ -1,7 +1,8 @@
 //! WASI preview 1 over a sandbox's file system: everything that a guest can ask of the host.
 //!
 //! `preview1.rs` is the interface as published, each function one line; what they do is here by family: `descriptor.rs`,
-//! `file.rs` (descriptors of files), `path.rs` (names), `poll.rs` (waiting) and `process.rs` (arguments, clocks, the rest).
+//! `file.rs` (descriptors of files), `path.rs` (names), `poll.rs` (waiting), `process.rs` (arguments, clocks, the rest) and
+//! `requests.rs` (starting programs, which WASI has no function for).
 //!
 //! Three kinds of failure stay apart: an errno is the guest's business; a limit ends the call; a fault of the store ends the
 //! call too and is never shown to the guest.
@@ -13,6 +14,7 @@ mod path;
 mod poll;
 mod preview1;
 mod process;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +69,8 @@ pub(crate) struct Wasi {
     entropy: Arc<dyn Entropy>,
     /// What the call in progress may still copy, in bytes.
     hostcall_fuel: usize,
+    /// What was asked at `/dev/processes` and is to be read there.
+    answer: Vec<u8>,
 }
 
 /// A clone is a savepoint of files and descriptors.
@@ -81,6 +85,7 @@ impl Clone for Wasi {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             hostcall_fuel: self.hostcall_fuel,
+            answer: self.answer.clone(),
         }
     }
 }
@@ -124,6 +129,7 @@ impl Wasi {
             clock,
             entropy,
             hostcall_fuel: usize::MAX,
+            answer: Vec::new(),
         };
         for path in &options.preopens {
             wasi.open_from_start(path, path)?;

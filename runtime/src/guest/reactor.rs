@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
+use wasmtime::{Engine, Instance, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
 
 use super::imports;
 use super::lock::Entry;
 use crate::kernel::{End, Ended, Exec, Kernel, Pid, Program, SLICE_FUEL, Started};
 use crate::limits::{Limit, LimitExceeded, ProcExit};
+use crate::memory::{self, Image};
 use crate::wasi::{self, Wasi, WasiOptions};
 
 /// Elements that a guest's tables may have together. The largest guest has 47,157, and never more.
@@ -22,6 +23,8 @@ pub(crate) struct WasiGuest {
 
 struct Inner {
     instance: InstancePre<Context>,
+    /// What its memory begins as, unless the engine makes that.
+    image: Option<Arc<Image>>,
     entry: String,
     argv0: Option<String>,
     prelude: Option<String>,
@@ -75,10 +78,16 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
 }
 
 impl WasiGuest {
-    pub(super) fn new(linker: &Linker<Context>, module: &Module, entry: &Entry) -> wasmtime::Result<Self> {
+    pub(super) fn new(
+        linker: &Linker<Context>,
+        module: &Module,
+        entry: &Entry,
+        image: Arc<Image>,
+    ) -> wasmtime::Result<Self> {
         let data = entry.library.as_ref().and_then(|library| library.data.as_ref());
         let inner = Inner {
             instance: linker.instantiate_pre(module)?,
+            image: Some(image),
             entry: entry.entry.clone(),
             argv0: entry.argv0.clone(),
             prelude: entry.prelude.clone(),
@@ -96,6 +105,7 @@ impl WasiGuest {
     pub(crate) fn of_command(linker: &Linker<Context>, module: &Module) -> wasmtime::Result<Self> {
         let inner = Inner {
             instance: linker.instantiate_pre(module)?,
+            image: None,
             entry: "_start".to_owned(),
             argv0: None,
             prelude: None,
@@ -121,6 +131,50 @@ impl WasiGuest {
     }
 
     async fn try_run(self, exec: Exec, started: Started) -> wasmtime::Result<Ended> {
+        let fuel = started.fuel;
+        let mut store = self.store(exec, started)?;
+        let how = match self.enter(&mut store).await {
+            Ok((_, status)) => End::Exited(status),
+            Err(error) => ending(error, fuel),
+        };
+        let left = store.get_fuel()?;
+        drop(store.into_data().wasi.finish());
+        Ok(Ended { how, fuel: fuel.saturating_sub(left) })
+    }
+
+    /// Runs a program in a fresh instance, and returns an image of the memory that it leaves.
+    ///
+    /// # Errors
+    /// It fails, as a program or by what it may use.
+    pub(super) async fn image_after(&self, exec: Exec, started: Started) -> wasmtime::Result<Arc<Image>> {
+        let first = self.inner.image.as_ref().ok_or_else(|| wasmtime::Error::msg("a guest without an image"))?;
+        let mut store = self.store(exec, started)?;
+        let (instance, status) = self.enter(&mut store).await?;
+        if status != 0 {
+            return Err(wasmtime::Error::msg(format!("the program exited with {status}")));
+        }
+        let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::Error::msg("no memory"))?;
+        Ok(Arc::new(Image::new(memory.data(&store), first.minimum_bytes())?))
+    }
+
+    /// Returns the same guest, whose programs begin with another image.
+    pub(super) fn beginning_with(&self, image: Arc<Image>) -> Self {
+        let inner = &*self.inner;
+        let inner = Inner {
+            instance: inner.instance.clone(),
+            image: Some(image),
+            entry: inner.entry.clone(),
+            argv0: inner.argv0.clone(),
+            prelude: inner.prelude.clone(),
+            preopens: inner.preopens.clone(),
+            env: inner.env.clone(),
+            data: inner.data.clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns what an instance of a process needs.
+    fn store(&self, exec: Exec, started: Started) -> wasmtime::Result<Store<Context>> {
         let Started { kernel, pid, fuel } = started;
         let inner = &*self.inner;
         let (open_files_max, directory) = {
@@ -143,26 +197,24 @@ impl WasiGuest {
         store.limiter(|context| &mut context.limiter);
         store.set_fuel(fuel)?;
         store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
-        let how = match self.enter(&mut store).await {
-            Ok(status) => End::Exited(status),
-            Err(error) => ending(error, fuel),
-        };
-        let left = store.get_fuel()?;
-        drop(store.into_data().wasi.finish());
-        Ok(Ended { how, fuel: fuel.saturating_sub(left) })
+        Ok(store)
     }
 
-    async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<i32> {
+    async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<(Instance, i32)> {
         let inner = &*self.inner;
-        let instance = inner.instance.instantiate_async(&mut *store).await?;
+        let instance = match &inner.image {
+            Some(image) => memory::instantiate(&inner.instance, store, image).await?,
+            None => inner.instance.instantiate_async(&mut *store).await?,
+        };
         // Reactors' images were taken after initialisation; one that has the export still wants it.
         if let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
             initialize.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
         }
         if let Ok(command) = instance.get_typed_func::<(), ()>(&mut *store, &inner.entry) {
-            return command.call_async(&mut *store, ()).await.map(|()| 0);
+            return command.call_async(&mut *store, ()).await.map(|()| (instance, 0));
         }
-        instance.get_typed_func::<(), i32>(&mut *store, &inner.entry)?.call_async(&mut *store, ()).await
+        let program = instance.get_typed_func::<(), i32>(&mut *store, &inner.entry)?;
+        Ok((instance, program.call_async(&mut *store, ()).await?))
     }
 
     fn arguments(&self, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

@@ -16,6 +16,7 @@ use crate::entropy::Entropy;
 use crate::kernel::{self, Errno, Exec, Fault, Kernel, Programs, Surroundings};
 use crate::limits::{Limit, LimitExceeded};
 use crate::linux::{Linux, LinuxGuest, Start};
+use crate::memory::Image;
 use crate::vfs::{Mount, Vfs};
 use crate::wasi::Output;
 
@@ -151,8 +152,13 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
+        image: Arc<Image>,
+        mounts: Vec<Mount>,
     ) -> Result<Self, GuestError> {
-        let guest = WasiGuest::new(linker, module, entry).map_err(|error| GuestError::engine(&error))?;
+        let mut guest = WasiGuest::new(linker, module, entry, image).map_err(|error| GuestError::engine(&error))?;
+        if let Some(script) = super::embedded::boot(entry) {
+            guest = guest.beginning_with(super::boot::image(&guest, script, mounts)?);
+        }
         Ok(Self { name: entry.name.clone(), hash, interface: Interface::Wasi(guest) })
     }
 
@@ -161,8 +167,9 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
+        image: Arc<Image>,
     ) -> Result<Self, GuestError> {
-        let guest = LinuxGuest::new(linker, module).map_err(|error| GuestError::engine(&error))?;
+        let guest = LinuxGuest::new(linker, module, image).map_err(|error| GuestError::engine(&error))?;
         Ok(Self { name: entry.name.clone(), hash, interface: Interface::Linux(guest) })
     }
 
