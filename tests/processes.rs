@@ -96,6 +96,57 @@ fn python_and_the_shell_start_one_another() {
     );
 }
 
+/// Python's own functions for it, over one channel to the host: what they promise on Linux holds here.
+#[test]
+fn python_starts_programs() {
+    let server = Server::shared();
+    server.create("python-processes");
+    let run = |code: &str| {
+        let call = server.call("python-processes", code);
+        assert_eq!(call["status"], "ok", "{code}: {call}");
+        call["stdout"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        run(
+            "import subprocess as s; print(s.run(['tr', 'a-z', 'A-Z'], input='x' * 200_000, capture_output=True, text=True).stdout.count('X'))"
+        ),
+        "200000\n"
+    );
+    assert_eq!(
+        run("import subprocess as s; print(s.check_output('echo a; echo b >&2', shell=True, stderr=s.STDOUT))"),
+        "b'a\\nb\\n'\n"
+    );
+    assert_eq!(run("import os; print(os.system('exit 4'), os.popen('echo $((6 * 7))').read())"), "1024 42\n\n");
+    // What is written to a file before, by and after a child is there in this order.
+    assert_eq!(
+        run(
+            "import subprocess as s\nwith open('log', 'w') as f:\n  f.write('a\\n'); f.flush(); s.run(['echo', 'b'], stdout=f); f.write('c\\n')\nprint(open('log').read().split())"
+        ),
+        "['a', 'b', 'c']\n"
+    );
+    assert_eq!(
+        run(
+            "import subprocess as s\na = s.Popen(['seq', '1000'], stdout=s.PIPE)\nb = s.Popen(['tail', '-1'], stdin=a.stdout, stdout=s.PIPE)\na.stdout.close()\nprint(b.communicate()[0], a.wait())"
+        ),
+        "b'1000\\n' 0\n"
+    );
+    assert_eq!(
+        run(
+            "import subprocess as s, sys\nfor f in (lambda: s.run(['nosuch']), lambda: s.run(['ls'], cwd='/nosuch'), lambda: s.run('exit 3', shell=True, check=True), lambda: s.run(['sleep', '9'], timeout=0.05)):\n  try: f()\n  except Exception as e: print(type(e).__name__)\np = s.Popen(['sleep', '9']); p.terminate(); print(p.wait())\nprint(s.run([sys.executable, '-c', 'import os; print(os.getcwd())'], cwd='/tmp', capture_output=True, text=True).stdout)"
+        ),
+        "FileNotFoundError\nFileNotFoundError\nCalledProcessError\nTimeoutExpired\n-15\n/tmp\n\n"
+    );
+    let call = server.call("python-processes", "import os; os.execvp('sh', ['sh', '-c', 'echo became; exit 5'])");
+    assert_eq!((&call["stdout"], &call["exit_code"]), (&json!("became\n"), &json!(5)));
+    // Bad requests are errors of the program alone.
+    assert_eq!(
+        run(
+            "import os\nfd = os.open('/dev/processes', os.O_RDWR)\nfor bad in (b'', b'x', b'start', b'start\\0/\\x000\\x009999999999', b'wait\\0x', b'wait\\x0077\\x000', b'kill\\x00-1\\x0099', b'duplicate\\0999\\0-', b'duplicate\\x000\\x00-5', b'\\xff' * 100):\n  try: os.write(fd, bad); print('took', bad)\n  except OSError as e: pass\nprint('fine')"
+        ),
+        "fine\n"
+    );
+}
+
 #[test]
 fn hostile_shells_end_alone() {
     let server = Server::shared();
