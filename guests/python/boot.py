@@ -1,4 +1,4 @@
-"""What is added to a Python guest when its image is made, once: starting programs, which CPython leaves out on WASI.
+"""What is added to a Python guest when its image is made, once: starting programs, which CPython leaves out on WASI, and sessions.
 
 `os` and `subprocess` get the functions that they have on Linux, as far as they make sense in a sandbox; they ask the host at
 `/dev/processes`. There is no fork: a process begins with a program.
@@ -300,6 +300,141 @@ def _install():
         subprocess.selectors = selectors
         subprocess._PopenSelector = selectors.PollSelector
     sys.executable = sys._base_executable = "/usr/bin/python3"
+
+
+class _Session:
+    """A session: one `__main__` that lasts from turn to turn, and what a turn may leave of the process."""
+
+    def __init__(self):
+        import types
+
+        self.main = types.ModuleType("__main__")
+        self.main.__builtins__ = __builtins__
+        self.turns = 0
+        self.generation = None
+        self.environ = self.given = None
+        self.cwd = None
+
+    def begin(self, generation):
+        import atexit
+
+        self.turns += 1
+        # What runs at exit runs when the session ends, and it only rests.
+        atexit._run_exitfuncs = lambda: None
+        driver = sys.modules.get("_bashkit_boot")
+        if driver is not None:
+            driver._release_main = lambda: None
+        sys.path[:] = ["", *(path for path in sys.path if path != "")]
+        sys.argv = [""]
+        given = dict(os.environ)
+        if self.environ is not None:
+            changed = {name: value for name, value in given.items() if self.given.get(name) != value}
+            os.environ.clear()
+            os.environ.update({**self.environ, **changed})
+        # The call's own directory goes before the one that the turn before went to.
+        if self.cwd is not None and self.given.get("PWD") == given.get("PWD"):
+            try:
+                os.chdir(self.cwd)
+            except OSError:
+                pass
+        self.given = given
+        if self.generation not in (None, generation):
+            self.reseed()
+        self.generation = generation
+
+    def reseed(self):
+        """Clones of this memory must not draw the same numbers."""
+        if "random" in sys.modules:
+            sys.modules["random"].seed()
+        if "tempfile" in sys.modules:
+            sys.modules["tempfile"]._name_sequence = None
+        if "uuid" in sys.modules:
+            sys.modules["uuid"]._node = sys.modules["uuid"]._last_timestamp = None
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None:
+            numpy.seed()
+
+    def end(self):
+        self.environ = dict(os.environ)
+        try:
+            self.cwd = os.getcwd()
+        except OSError:
+            self.cwd = None
+
+    def run(self, source):
+        """Runs code; the value of an expression at its end is what the turn gives."""
+        import ast
+        import linecache
+
+        name = f"<turn {self.turns}>"
+        lines = source.splitlines(True)
+        linecache.cache[name] = (len(source), None, lines, name)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree = compile(source, name, "exec", flags | ast.PyCF_ONLY_AST)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        names = self.main.__dict__
+        if tree.body:
+            self.evaluate(compile(tree, name, "exec", flags), names)
+        if last is None:
+            return None
+        return self.evaluate(compile(ast.Expression(last.value), name, "eval", flags), names)
+
+    def evaluate(self, code, names):
+        value = eval(code, names)
+        if code.co_flags & 0x80:  # CO_COROUTINE: it awaits at the top level.
+            import asyncio
+
+            value = asyncio.run(value)
+        return value
+
+
+_session = None
+# A result is for people to read: what is longer is better written to a file.
+_RESULT_CHARACTERS = 65536
+
+
+def turn():
+    """One call of a session: its code and the sandbox's generation are the arguments."""
+    global _session
+    _, source, generation = sys.argv
+    if _session is None:
+        _session = _Session()
+    driver = sys.modules["__main__"]
+    sys.modules["__main__"] = _session.main
+    failed = True
+    try:
+        _session.begin(generation)
+        value = _session.run(source)
+        if value is not None:
+            _session.main._ = value
+            text = repr(value)
+            if len(text) > _RESULT_CHARACTERS:
+                text = text[:_RESULT_CHARACTERS] + "..."
+            _ask("result", text.replace("\0", "\\x00").encode("utf-8", "backslashreplace"))
+        failed = False
+    except SystemExit as ended:
+        code = ended.code
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+        _ask("exit", int(code or 0) & 255)
+    except BaseException as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals is globals():
+            trace = trace.tb_next
+        error = error.with_traceback(trace)
+        sys.last_exc = error
+        sys.excepthook(type(error), error, trace)
+    finally:
+        sys.modules["__main__"] = driver
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                pass
+        _session.end()
+    if failed:
+        raise SystemExit(1)
 
 
 _install()

@@ -37,6 +37,7 @@ mod record;
 mod restore;
 mod revert;
 mod sandbox;
+mod session;
 mod tool;
 mod trash;
 mod turn;

@@ -11,10 +11,12 @@ pub(crate) mod dirty;
 mod image;
 mod mapping;
 pub(crate) mod module;
+mod snapshot;
 mod written;
 
 pub(crate) use self::image::Image;
 pub(crate) use self::mapping::{Memories, instantiate};
+pub(crate) use self::snapshot::Snapshot;
 pub(crate) use self::written::Written;
 
 /// Bytes of what the kernel and the images count in.

@@ -264,6 +264,13 @@ impl Vfs {
         (self.transaction.usage(), self.transaction.quota())
     }
 
+    /// Returns the directory and name of a file of the sandbox; none for one with several names, or none any more.
+    pub(crate) fn name_of(&self, node: Node) -> Option<(Node, Bytes)> {
+        let Backing::State { .. } = self.mounts.backing(node) else { return None };
+        let (directory, name) = self.transaction.place_of(node.inode)?;
+        Some((Node { mount: node.mount, inode: directory }, name))
+    }
+
     /// Returns the path of a directory, as `pwd` tells it.
     ///
     /// # Errors

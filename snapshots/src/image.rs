@@ -164,6 +164,12 @@ impl Groups {
         }
     }
 
+    /// Says whether there is none yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Adds the whole image of these groups to a batch and returns its name.
     #[must_use]
     pub fn put(&self, batch: &mut NodeBatch, memory_bytes: u64) -> NodeId {

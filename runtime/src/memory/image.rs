@@ -51,6 +51,29 @@ impl Image {
         self.bytes
     }
 
+    /// Reads one page; behind the image all is zeros.
+    ///
+    /// # Errors
+    /// The host fails.
+    pub(crate) fn page(&self, page: u32, bytes: &mut [u8; PAGE_BYTES]) -> io::Result<()> {
+        let at = u64::from(page) * PAGE_BYTES as u64;
+        if at >= self.bytes as u64 {
+            bytes.fill(0);
+            return Ok(());
+        }
+        self.file.read_exact_at(bytes, at)
+    }
+
+    /// Reads from the beginning; behind the image all is zeros.
+    ///
+    /// # Errors
+    /// The host fails.
+    pub(crate) fn read(&self, memory: &mut [u8]) -> io::Result<()> {
+        let length = memory.len().min(self.bytes);
+        memory[length..].fill(0);
+        self.file.read_exact_at(&mut memory[..length], 0)
+    }
+
     pub(crate) const fn minimum_bytes(&self) -> usize {
         self.minimum_bytes
     }

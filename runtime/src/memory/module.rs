@@ -21,7 +21,7 @@ const FILL: &str = "sandglass:fill";
 /// A second name of it, when the module may have sessions.
 const SESSIONS: &str = "sandglass:sessions";
 /// The name of a changeable global, before its number.
-const GLOBAL: &str = "sandglass:global:";
+pub(crate) const GLOBAL: &str = "sandglass:global:";
 
 /// Why a module cannot be a guest.
 #[derive(Debug, thiserror::Error)]

@@ -32,6 +32,8 @@ pub(super) struct Opened {
     pub(super) preopen: Option<Bytes>,
     /// Whether it is `/dev/processes`: see `requests.rs`.
     pub(super) is_channel: bool,
+    /// The directory and the name that it was opened by, if it is no directory.
+    pub(super) opened_at: Option<(Node, Bytes)>,
 }
 
 /// What can be done with a directory.
@@ -87,6 +89,22 @@ impl Opened {
             inheriting: directory_rights() | file_rights(),
             preopen: Some(path),
             is_channel: false,
+            opened_at: None,
+        }
+    }
+
+    /// Something open that nothing may be done with yet.
+    pub(super) const fn found(node: Node, is_directory: bool) -> Self {
+        Self {
+            node,
+            is_directory,
+            offset: 0,
+            flags: Fdflags::empty(),
+            base: Rights::empty(),
+            inheriting: Rights::empty(),
+            preopen: None,
+            is_channel: false,
+            opened_at: None,
         }
     }
 }
@@ -175,6 +193,10 @@ impl Descriptors {
         let before = self.table[number].replace(descriptor);
         self.open += usize::from(before.is_none());
         Ok(before)
+    }
+
+    pub(super) fn all(&self) -> &[Option<Descriptor>] {
+        &self.table
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Opened> {

@@ -92,14 +92,12 @@ impl Wasi {
         }
         self.vfs().retain(node)?;
         let opened = Opened {
-            node,
-            is_directory,
-            offset: 0,
             flags: open.descriptor_flags,
             base: open.base & inheriting & possible(is_directory),
             inheriting: open.inheriting & inheriting,
-            preopen: None,
             is_channel: device == Some(Device::Processes),
+            opened_at: place.name.map(|name| (place.parent, name)),
+            ..Opened::found(node, is_directory)
         };
         self.descriptors.insert(Descriptor::Opened(opened))
     }

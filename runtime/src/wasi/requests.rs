@@ -12,6 +12,8 @@
 //! | `wait` process or `-1`, `0` or `1` for not to wait | process, how (`0` exited, `1` by a signal), with what; `0` when it runs on |
 //! | `kill` process, signal | |
 //! | `who` | process, its parent |
+//! | `result` text | : the value of a session's last expression |
+//! | `exit` status | : a session's program wants to end |
 
 use std::str::FromStr;
 
@@ -79,6 +81,15 @@ impl Wasi {
             b"kill" => {
                 let (whom, signal) = (words.number()?, words.number()?);
                 self.kernel.lock().kill(self.pid, whom, signal)?;
+                String::new()
+            }
+            b"result" => {
+                let text = words.next()?;
+                self.told.result = Some(String::from_utf8_lossy(text).into_owned());
+                String::new()
+            }
+            b"exit" => {
+                self.told.exit = Some(words.number()?);
                 String::new()
             }
             b"who" => {
