@@ -1,0 +1,52 @@
+// The engine in one piece, with the few views into its objects that printing values needs.
+#include "quickjs.c"
+#include "guest.h"
+
+JSValue engine_class_name(JSContext *ctx, JSValueConst value)
+{
+    switch (JS_GetClassID(value)) {
+    case JS_INVALID_CLASS_ID:
+        return JS_UNDEFINED;
+    case JS_CLASS_MODULE_NS:
+        return JS_NewString(ctx, "Module");
+    case JS_CLASS_GENERATOR:
+        return JS_NewString(ctx, "Generator");
+    default: {
+        JSAtom atom = JS_GetClassName(ctx->rt, JS_GetClassID(value));
+        JSValue name = JS_AtomToString(ctx, atom);
+        JS_FreeAtom(ctx, atom);
+        return name;
+    }
+    }
+}
+
+// Returns what an iterator of a Map or Set still has to give, without moving it: [pairs, item...]; else undefined.
+JSValue engine_iterator_entries(JSContext *ctx, JSValueConst value)
+{
+    int magic = 0;
+    JSMapIteratorData *it = JS_GetOpaque(value, JS_CLASS_MAP_ITERATOR);
+    if (!it) {
+        it = JS_GetOpaque(value, JS_CLASS_SET_ITERATOR);
+        magic = 1;
+    }
+    if (!it)
+        return JS_UNDEFINED;
+    JSValue list = JS_NewArray(ctx);
+    uint32_t count = 0;
+    bool pairs = it->kind == JS_ITERATOR_KIND_KEY_AND_VALUE;
+    JS_SetPropertyUint32(ctx, list, count++, JS_NewBool(ctx, pairs));
+    if (JS_IsUndefined(it->obj))
+        return list;
+    JSMapState *state = JS_GetOpaque(it->obj, JS_CLASS_MAP + magic);
+    struct list_head *el = it->cur_record ? it->cur_record->link.next : state->records.next;
+    for (; el != &state->records; el = el->next) {
+        JSMapRecord *record = list_entry(el, JSMapRecord, link);
+        if (record->empty)
+            continue;
+        if (it->kind != JS_ITERATOR_KIND_VALUE || magic)
+            JS_SetPropertyUint32(ctx, list, count++, js_dup(record->key));
+        if (pairs || (it->kind == JS_ITERATOR_KIND_VALUE && !magic))
+            JS_SetPropertyUint32(ctx, list, count++, js_dup(magic ? record->key : record->value));
+    }
+    return list;
+}

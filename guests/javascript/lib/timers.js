@@ -1,0 +1,228 @@
+// Timers, ticks and the event loop: one macrotask, then all ticks and promise callbacks, until nothing is left.
+"use strict";
+
+const { checkFunction } = require("errors");
+
+const ticks = [];
+let ticksHead = 0;
+const timeouts = new Map(); // id -> Timeout, in no order; due ones are picked by time, then by age.
+let immediates = [];
+let lastId = 0;
+/** Work that waits for its turn as input does: [function, ...arguments]. */
+const pending = [];
+const clock = () => Number(host.monotonic() / 1000n) / 1000;
+
+class Timeout {
+  constructor(callback, delay, args, repeat) {
+    delay = Number(delay);
+    if (!(delay >= 1 && delay <= 2147483647)) delay = 1;
+    delay = Math.trunc(delay);
+    this._idleTimeout = delay;
+    this._onTimeout = callback;
+    this._repeat = repeat ? delay : null;
+    Object.defineProperty(this, "state", { value: { id: ++lastId, due: clock() + delay, args, ref: true, order: lastId } });
+    timeouts.set(this.state.id, this);
+  }
+  ref() {
+    this.state.ref = true;
+    return this;
+  }
+  unref() {
+    this.state.ref = false;
+    return this;
+  }
+  hasRef() {
+    return this.state.ref;
+  }
+  refresh() {
+    this.state.due = clock() + this._idleTimeout;
+    timeouts.set(this.state.id, this);
+    return this;
+  }
+  close() {
+    clearTimeout(this);
+    return this;
+  }
+  [Symbol.toPrimitive]() {
+    return this.state.id;
+  }
+}
+
+class Immediate {
+  constructor(callback, args) {
+    this._onImmediate = callback;
+    Object.defineProperty(this, "state", { value: { args, ref: true } });
+    immediates.push(this);
+  }
+  ref() {
+    this.state.ref = true;
+    return this;
+  }
+  unref() {
+    this.state.ref = false;
+    return this;
+  }
+  hasRef() {
+    return this.state.ref;
+  }
+}
+
+function setTimeout(callback, delay, ...args) {
+  checkFunction(callback, "callback");
+  return new Timeout(callback, delay, args, false);
+}
+
+function setInterval(callback, delay, ...args) {
+  checkFunction(callback, "callback");
+  return new Timeout(callback, delay, args, true);
+}
+
+function setImmediate(callback, ...args) {
+  checkFunction(callback, "callback");
+  return new Immediate(callback, args);
+}
+
+function clearTimeout(timer) {
+  if (timer == null) return;
+  timeouts.delete(typeof timer === "object" ? timer.state?.id : Number(timer));
+}
+
+function clearImmediate(immediate) {
+  if (immediate instanceof Immediate) immediate._onImmediate = null;
+}
+
+function nextTick(callback, ...args) {
+  checkFunction(callback, "callback");
+  ticks.push(callback, args);
+}
+
+function queueMicrotask(callback) {
+  checkFunction(callback, "callback");
+  Promise.resolve().then(() => guard(callback, []));
+}
+
+/** Runs a callback; what it throws goes to the process's handler of uncaught errors. */
+function guard(callback, args, self) {
+  try {
+    Reflect.apply(callback, self, args);
+  } catch (error) {
+    require("process").uncaught(error);
+  }
+}
+
+/** Runs all ticks and promise callbacks, and tells of rejections that nobody handled. */
+function drain() {
+  for (;;) {
+    while (ticksHead < ticks.length) {
+      const callback = ticks[ticksHead++];
+      guard(callback, ticks[ticksHead++]);
+      if (ticksHead > 1024) ticks.splice(0, ticksHead), (ticksHead = 0);
+    }
+    ticks.length = ticksHead = 0;
+    try {
+      host.runJobs();
+    } catch (error) {
+      require("process").uncaught(error);
+    }
+    if (ticks.length === 0 && !require("process").settleRejections()) return;
+  }
+}
+
+function runTimers() {
+  const now = clock();
+  const due = [...timeouts.values()].filter((timer) => timer.state.due <= now);
+  due.sort((a, b) => a.state.due - b.state.due || a.state.order - b.state.order);
+  for (const timer of due) {
+    if (!timeouts.has(timer.state.id)) continue;
+    if (timer._repeat === null) timeouts.delete(timer.state.id);
+    guard(timer._onTimeout, timer.state.args, timer);
+    drain();
+    if (timer._repeat !== null) timer.state.due = Math.max(clock(), timer.state.due + timer._repeat);
+  }
+}
+
+/** Who waits for a descriptor: [descriptor, events, callback]. */
+let watchers = [];
+/** Children that run: process number -> what to do when one has ended. */
+const children = new Map();
+const POLLIN = 1;
+const POLLOUT = 4;
+
+/** Calls back once when something can be read, or nothing will come any more. */
+function whenReadable(fd, callback) {
+  watchers.push([fd, POLLIN, callback]);
+}
+
+/** Calls back once when something can be written. */
+function whenWritable(fd, callback) {
+  watchers.push([fd, POLLOUT, callback]);
+}
+
+/** Calls back with exit status and signal when a child has ended. */
+function whenEnded(pid, callback) {
+  children.set(pid, callback);
+}
+
+/** Waits for descriptors and children, for `wait` milliseconds at most; -1 is for ever. */
+function poll(wait) {
+  // A child's end interrupts no poll: it is looked for again and again.
+  const step = children.size > 0 && (wait < 0 || wait > 5) ? 5 : Math.ceil(wait);
+  const ready = watchers.length > 0 ? host.poll(watchers.flatMap(([fd, events]) => [fd, events]), step) : (step > 0 && host.sleep(step), []);
+  const fired = watchers.filter((_, index) => ready[index] > 0);
+  watchers = watchers.filter((_, index) => !(ready[index] > 0));
+  for (const [, , callback] of fired) {
+    guard(callback, []);
+    drain();
+  }
+  for (const [pid, callback] of [...children]) {
+    const found = host.waitpid(pid, false);
+    if (typeof found === "number") children.delete(pid);
+    else if (found[0] === pid) {
+      children.delete(pid);
+      guard(callback, [found[1], found[2]]);
+      drain();
+    }
+  }
+}
+
+/** Runs until nothing is left to do. */
+function loop() {
+  drain();
+  for (;;) {
+    if (timeouts.size > 0) runTimers();
+    for (let count = pending.length; count > 0; count--) {
+      const [callback, ...args] = pending.shift();
+      guard(callback, args);
+      drain();
+    }
+    const now = immediates;
+    immediates = [];
+    for (const immediate of now) {
+      if (immediate._onImmediate === null) continue;
+      guard(immediate._onImmediate, immediate.state.args, immediate);
+      drain();
+    }
+    if (pending.length > 0 || immediates.some((immediate) => immediate.state.ref)) {
+      if (watchers.length + children.size > 0) poll(0);
+      continue;
+    }
+    let next = Infinity;
+    for (const timer of timeouts.values()) if (timer.state.ref) next = Math.min(next, timer.state.due);
+    const watches = watchers.length + children.size > 0;
+    if (next === Infinity && !watches) return;
+    for (const timer of timeouts.values()) next = Math.min(next, timer.state.due);
+    const wait = next === Infinity ? -1 : Math.max(0, next - clock());
+    if (watches) poll(wait);
+    else if (wait > 0) host.sleep(wait);
+  }
+}
+
+/** Calls back in a later turn, as a finished read or write does. */
+function later(callback, ...args) {
+  pending.push([callback, ...args]);
+}
+
+module.exports = {
+  setTimeout, setInterval, setImmediate, clearTimeout, clearInterval: clearTimeout, clearImmediate,
+  nextTick, queueMicrotask, loop, drain, guard, later, whenReadable, whenWritable, whenEnded,
+};
