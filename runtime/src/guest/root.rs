@@ -52,9 +52,13 @@ impl Root {
         }
         // Mounts lie on names of the root directory.
         let mut tops: BTreeMap<&str, Vec<(&str, Bytes)>> = BTreeMap::new();
+        let mut scripts = Vec::new();
         for (path, bytes) in &files {
             let (top, rest) = path.split_once('/').unwrap_or((path, ""));
             tops.entry(top).or_default().push((rest, bytes.clone()));
+            if let Some(name) = path.strip_prefix(COMMANDS).and_then(|rest| rest.strip_prefix('/')) {
+                scripts.push((name, bytes.clone()));
+            }
         }
         let (top, below) = COMMANDS.split_once('/').unwrap_or((COMMANDS, ""));
         tops.entry(top).or_default();
@@ -64,14 +68,14 @@ impl Root {
         let mut mounts: Vec<Mount> = tops
             .into_iter()
             .map(|(name, files)| {
-                let mut library = Library::new(files);
-                if name == top {
-                    library = library.with_programs(placed.iter().map(String::as_str).zip(names.iter().copied()));
-                }
+                // Programs first: a guest that is a command takes the place of a script of that name.
+                let programs = if name == top { &placed[..] } else { &[] };
+                let library = Library::of_programs(programs.iter().map(String::as_str).zip(names.iter().copied()));
+                let library = library.with_files(files);
                 Mount::Library { at: format!("/{name}").into_bytes(), library: Arc::new(library) }
             })
             .collect();
-        let bin = Library::new([]).with_programs(names.iter().copied().zip(names.iter().copied()));
+        let bin = Library::of_programs(names.iter().map(|name| (*name, *name))).with_files(scripts);
         mounts.push(Mount::Library { at: b"/bin".to_vec(), library: Arc::new(bin) });
         Ok(Self { mounts, commands })
     }
