@@ -12,11 +12,12 @@ use crate::vfs::{Library, Mount};
 
 /// Where commands are found; `/bin` has the same.
 const COMMANDS: &str = "usr/bin";
-const ETC: [(&str, &str); 6] = [
+const ETC: [(&str, &str); 7] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"),
     ("etc/group", "root:x:0:\nagent:x:1000:\n"),
     ("etc/hostname", "sandbox\n"),
     ("etc/hosts", "127.0.0.1\tlocalhost sandbox\n"),
+    ("etc/mtab", "sandglass / sandglass rw 0 0\n"),
     ("etc/os-release", "NAME=\"Sandglass\"\nID=sandglass\nPRETTY_NAME=\"Sandglass\"\n"),
     ("etc/shells", "/bin/sh\n/bin/bash\n"),
 ];
