@@ -142,16 +142,18 @@ fn a_lost_repository_comes_back() {
     let server = Server::shared();
     introduced(server, "git-undo");
     let run = |command: &str| printed(server, "git-undo", command);
-    run("git init -q; echo one > f; git add f; git commit -qm one; echo two > f; git commit -qam two; git gc -q");
-    let before = run("git log --oneline; git fsck --strict; git count-objects -v");
-    run("rm -rf .git");
-    assert_eq!(shell(server, "git-undo", "git status")["exit_code"], 128);
+    run(
+        "git init -q r; cd r; echo one > f; git add f; git commit -qm one; echo two > f; git commit -qam two; git gc -q",
+    );
+    let before = run("cd r; git log --oneline; git fsck --strict; git count-objects -v");
+    run("rm -rf r/.git");
+    assert_eq!(shell(server, "git-undo", "cd r; git status")["exit_code"], 128);
     server.post("/v1/sandboxes/git-undo/undo", &json!({})).ok(200);
-    assert_eq!(run("git log --oneline; git fsck --strict; git count-objects -v"), before);
-    run("git reset -q --hard HEAD~1");
-    assert_eq!(run("cat f"), "one\n");
+    assert_eq!(run("cd r; git log --oneline; git fsck --strict; git count-objects -v"), before);
+    run("cd r; git reset -q --hard HEAD~1");
+    assert_eq!(run("cat r/f"), "one\n");
     server.post("/v1/sandboxes/git-undo/undo", &json!({})).ok(200);
-    assert_eq!(run("cat f; git status --porcelain"), "two\n");
+    assert_eq!(run("cd r; cat f; git status --porcelain"), "two\n");
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn git_does_the_work_of_a_day() {
     );
     run("cd a; printf '#!/bin/sh\\necho hooked; exit 1\\n' > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit");
     assert_eq!(run("cd a; git commit --allow-empty -qm no 2>&1 || echo refused"), "hooked\nrefused\n");
-    let found = "cd b; for i in 1 2 3 4 5 6; do echo $i > n; git add n; git commit -qm n$i; done; git bisect start -q HEAD HEAD~6; \
+    let found = "cd b; for i in 1 2 3 4 5 6; do echo $i > n; git add n; git commit -qm n$i; done; git bisect start HEAD HEAD~6 > /dev/null; \
                  git bisect run sh -c '[ $(cat n) -lt 4 ]' | grep 'first bad'; git bisect log | tail -1";
     assert!(run(found).ends_with("n4\n"), "{}", run("cd b; git bisect log"));
     run(
