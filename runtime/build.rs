@@ -38,8 +38,13 @@ fn run() -> Result<(), String> {
     let lock = Lock::parse(&text).map_err(|error| format!("guests/guests.lock: {error}"))?;
     let metadata = metadata(&manifest)?;
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
-    let (mut modules, mut libraries) = (String::new(), String::new());
+    let (mut modules, mut libraries, mut boots) = (String::new(), String::new(), String::new());
     for guest in &lock.guests {
+        if let Some(boot) = &guest.boot {
+            let path = guests.join(boot);
+            println!("cargo:rerun-if-changed={}", path.display());
+            writeln!(boots, "({:?}, include_str!({:?})),", guest.name, path.display()).map_err(told)?;
+        }
         let package = &guest.package;
         let folder = match package.kind {
             PackageKind::Wheel => continue,
@@ -55,7 +60,8 @@ fn run() -> Result<(), String> {
         }
     }
     let table = format!(
-        "static MODULES: &[(&str, &[u8])] = &[{modules}];\nstatic LIBRARIES: &[(&str, &[u8])] = &[{libraries}];\n"
+        "static MODULES: &[(&str, &[u8])] = &[{modules}];\nstatic LIBRARIES: &[(&str, &[u8])] = &[{libraries}];\n\
+         static BOOTS: &[(&str, &str)] = &[{boots}];\n"
     );
     let out = env::var("OUT_DIR").map_err(told)?;
     std::fs::write(Path::new(&out).join("embedded.rs"), table).map_err(told)

@@ -96,6 +96,108 @@ fn python_and_the_shell_start_one_another() {
     );
 }
 
+/// Python's own functions for it, over one channel to the host: what they promise on Linux holds here.
+#[test]
+fn python_starts_programs() {
+    let server = Server::shared();
+    server.create("python-processes");
+    let run = |code: &str| {
+        let call = server.call("python-processes", code);
+        assert_eq!(call["status"], "ok", "{code}: {call}");
+        call["stdout"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        run(
+            "import subprocess as s; print(s.run(['tr', 'a-z', 'A-Z'], input='x' * 200_000, capture_output=True, text=True).stdout.count('X'))"
+        ),
+        "200000\n"
+    );
+    assert_eq!(
+        run("import subprocess as s; print(s.check_output('echo a; echo b >&2', shell=True, stderr=s.STDOUT))"),
+        "b'a\\nb\\n'\n"
+    );
+    assert_eq!(run("import os; print(os.system('exit 4'), os.popen('echo $((6 * 7))').read())"), "1024 42\n\n");
+    // What is written to a file before, by and after a child is there in this order.
+    assert_eq!(
+        run(
+            "import subprocess as s\nwith open('log', 'w') as f:\n  f.write('a\\n'); f.flush(); s.run(['echo', 'b'], stdout=f); f.write('c\\n')\nprint(open('log').read().split())"
+        ),
+        "['a', 'b', 'c']\n"
+    );
+    assert_eq!(
+        run(
+            "import subprocess as s\na = s.Popen(['seq', '1000'], stdout=s.PIPE)\nb = s.Popen(['tail', '-1'], stdin=a.stdout, stdout=s.PIPE)\na.stdout.close()\nprint(b.communicate()[0], a.wait())"
+        ),
+        "b'1000\\n' 0\n"
+    );
+    assert_eq!(
+        run(
+            "import subprocess as s, sys\nfor f in (lambda: s.run(['nosuch']), lambda: s.run(['ls'], cwd='/nosuch'), lambda: s.run('exit 3', shell=True, check=True), lambda: s.run(['sleep', '9'], timeout=0.05)):\n  try: f()\n  except Exception as e: print(type(e).__name__)\np = s.Popen(['sleep', '9']); p.terminate(); print(p.wait())\nprint(s.run([sys.executable, '-c', 'import os; print(os.getcwd())'], cwd='/tmp', capture_output=True, text=True).stdout)"
+        ),
+        "FileNotFoundError\nFileNotFoundError\nCalledProcessError\nTimeoutExpired\n-15\n/tmp\n\n"
+    );
+    let call = server.call("python-processes", "import os; os.execvp('sh', ['sh', '-c', 'echo became; exit 5'])");
+    assert_eq!((&call["stdout"], &call["exit_code"]), (&json!("became\n"), &json!(5)));
+    // Bad requests are errors of the program alone.
+    assert_eq!(
+        run(
+            "import os\nfd = os.open('/dev/processes', os.O_RDWR)\nfor bad in (b'', b'x', b'start', b'start\\0/\\x000\\x009999999999', b'wait\\0x', b'wait\\x0077\\x000', b'kill\\x00-1\\x0099', b'duplicate\\0999\\0-', b'duplicate\\x000\\x00-5', b'\\xff' * 100):\n  try: os.write(fd, bad); print('took', bad)\n  except OSError as e: pass\nprint('fine')"
+        ),
+        "fine\n"
+    );
+}
+
+#[test]
+fn a_job_that_ends_disturbs_nobody() {
+    let server = Server::shared();
+    server.create("shell-jobs");
+    let run = |command: &str| printed(server, "shell-jobs", command);
+    // SIGCHLD comes while the shell reads what a substitution prints.
+    assert_eq!(run("true & x=$(echo hi | cat); echo \"[$x]\"; wait"), "[hi]\n");
+    assert_eq!(run("for i in 1 2 3; do true & (( $(jobs -rp | wc -l) >= 0 )) && echo $i; done; wait"), "1\n2\n3\n");
+    assert_eq!(run("true & read -r line < <(sleep 0.05; echo late); echo $line; wait"), "late\n");
+    assert_eq!(run("trap 'echo trapped' USR1; (sleep 0.05; kill -USR1 $$) & wait; echo $?; wait"), "trapped\n138\n");
+}
+
+#[test]
+fn commands_search_and_say_why_they_are_not_there() {
+    let server = Server::shared();
+    server.create("shell-search");
+    let run = |command: &str| printed(server, "shell-search", command);
+    run("mkdir -p src; echo 'let needle = 1;' > src/a.rs; echo nothing > b.txt; printf 'x\\0\\1long enough\\0' > bin");
+    assert_eq!(
+        run("rg -n needle; cd src; rg -l needle; echo 'a needle' | rg -o needle"),
+        "src/a.rs:1:let needle = 1;\na.rs\nneedle\n"
+    );
+    assert_eq!(
+        run("rev <<< abc; printf 'a b\\nccc d\\n' | column -t; strings bin; hexdump -C <<< hi | head -1 | cut -c1-18"),
+        "cba\na    b\nccc  d\nlong enough\n00000000  68 69 0a\n"
+    );
+    assert_eq!(
+        run("TZ=America/New_York date -d @0 +%H:%M%z; echo x | gzip > f.gz; zgrep -c x f.gz; echo paged | less"),
+        "19:00-0500\n1\npaged\n"
+    );
+    assert_eq!(
+        run(
+            "python3 -c 'import datetime, zoneinfo; print(datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo(\"Asia/Tokyo\")).utcoffset())'"
+        ),
+        "9:00:00\n"
+    );
+    for (command, code, word) in [
+        ("curl https://example.com", 6, "no network"),
+        ("wget example.com", 4, "no network"),
+        ("ssh host", 255, "no network"),
+        ("apt-get install -y x", 100, "nothing can be installed"),
+        ("pip install x", 1, "nothing can be installed"),
+        ("sudo ls", 127, "not here"),
+        ("frobnicate", 127, "command not found"),
+    ] {
+        let call = shell(server, "shell-search", command);
+        assert_eq!((&call["exit_code"], &call["stdout"]), (&json!(code), &json!("")), "{command}: {call}");
+        assert!(call["stderr"].as_str().unwrap().contains(word), "{command}: {call}");
+    }
+}
+
 #[test]
 fn hostile_shells_end_alone() {
     let server = Server::shared();

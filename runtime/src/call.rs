@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::component::{Ran, Surroundings, ToolCall};
 use crate::error::{Error, ErrorKind};
-use crate::guest::{End, Guest, Invocation, Request, RunLimits};
+use crate::guest::{End, Guest, Invocation, Request, Resumed, RunLimits};
 use crate::host::World;
 use crate::live::LiveCall;
 use crate::record::{Call, CallRequest, CallStatus, CallUsage};
@@ -36,6 +36,7 @@ struct Prepared {
     live: Arc<LiveCall>,
     tool: String,
     arguments: Value,
+    session: Option<String>,
     work: Work,
     timeout: Duration,
     dry_run: bool,
@@ -61,6 +62,8 @@ struct Outcome {
     output_bytes: u64,
     /// What is to be committed: only a program that ended by itself leaves anything.
     transaction: Option<Transaction>,
+    /// The session that it left.
+    session: Option<crate::session::Gone>,
 }
 
 /// What the log keeps of a call besides its record: when it started; the entry's own time is when it ended.
@@ -73,9 +76,8 @@ struct Started {
 pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Result<Arc<LiveCall>, Error> {
     let world = sandbox.world();
     world.running()?;
-    if request.session.is_some() {
-        return Err(Error::invalid("sessions_unavailable", "this version runs every call in a fresh interpreter")
-            .hinted("leave `session` out; keep what must last in files"));
+    if let Some(name) = &request.session {
+        crate::session::check_name(name)?;
     }
     let size = serde_json::to_vec(&request.arguments).map_or(usize::MAX, |bytes| bytes.len());
     if size > ARGUMENTS_BYTES_MAX || request.stdin.as_ref().is_some_and(|stdin| stdin.len() > STDIN_BYTES_MAX) {
@@ -83,6 +85,10 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         return Err(Error::new(ErrorKind::Limit, "too_large", message).hinted("write large inputs to files first"));
     }
     let work = match world.tools.call(&request.tool, &request.arguments, request.stdin.as_ref())? {
+        Some(_) if request.session.is_some() => {
+            let message = format!("the tool `{}` runs in a fresh instance each time", request.tool);
+            return Err(Error::invalid("no_sessions", message).hinted("leave `session` out"));
+        }
         Some(call) => Work::Tool(call),
         None => Work::Guest(crate::tool::invocation(&request.tool, &request.arguments, request.stdin.as_ref())?),
     };
@@ -95,6 +101,7 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         live: Arc::clone(&live),
         tool: request.tool,
         arguments: request.arguments,
+        session: request.session,
         work,
         timeout,
         dry_run: request.dry_run,
@@ -151,7 +158,7 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let (mut outcome, hash) = match &call.work {
         Work::Guest(invocation) => {
             let guest = guest_for(world, &call.tool, head.state)?;
-            (run_guest(call, invocation, &guest, head.state, transaction()?)?, guest.hash())
+            (run_guest(call, invocation, &guest, &head, transaction()?)?, guest.hash())
         }
         Work::Tool(tool) => (run_tool(call, tool, transaction()?)?, tool.hash()),
     };
@@ -168,6 +175,9 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
         Some(turn) => {
             let (operation, nodes) = recorded(sandbox, &ended, &head, nodes, hash)?;
             let entry = sandbox.append(turn, &head, operation, nodes)?; // The durable moment.
+            if let Some(gone) = outcome.session.take() {
+                world.sessions.keep(sandbox.id(), gone);
+            }
             ended.seq = Some(entry.seq);
             ended.changes = sandbox.summary(head.state, after)?;
         }
@@ -195,11 +205,21 @@ fn run_guest(
     call: &Prepared,
     invocation: &Invocation,
     guest: &Arc<Guest>,
-    state: StateId,
+    head: &Head,
     transaction: Transaction,
 ) -> Result<Outcome, Error> {
     let world = call.sandbox.world();
-    let pins = world.store.guests(state)?;
+    let pins = world.store.guests(head.state)?;
+    let (going, session) = match &call.session {
+        None => (None, None),
+        Some(name) => {
+            let id = call.sandbox.id();
+            let (going, begin, descriptors) =
+                crate::session::begin(world, id, &transaction, name, guest, call.dry_run)?;
+            let left = Arc::clone(&going.left);
+            (Some(going), Some(Resumed { begin, descriptors, left, generation: head.generation }))
+        }
+    };
     let Surroundings { mounts, limits, output, clock, entropy } = surroundings(call);
     let guests = &world.guests;
     let limits = &limits;
@@ -208,6 +228,7 @@ fn run_guest(
         guest,
         pins: &pins,
         invocation,
+        session,
         transaction,
         mounts,
         limits,
@@ -215,7 +236,7 @@ fn run_guest(
         clock,
         entropy,
     });
-    until_ended(call, running, |run| {
+    let mut outcome = until_ended(call, running, |run| {
         let exit_code = if let End::Exited(code) = run.end { Some(code) } else { None };
         let (status, message) = ending(run.end);
         Outcome {
@@ -227,8 +248,24 @@ fn run_guest(
             memory_peak_bytes: run.memory_peak_bytes,
             output_bytes: run.output_bytes,
             transaction: run.transaction,
+            session: None,
         }
-    })
+    })?;
+    if let (Some(going), Some(transaction)) = (going, &mut outcome.transaction) {
+        match going.rest(transaction)? {
+            Some((gone, told)) => {
+                outcome.result = told.result.map(Value::String);
+                outcome.session = Some(gone);
+            }
+            // A session can't go on from its end: it and the files are as before.
+            None => {
+                outcome.transaction = None;
+                outcome.status = CallStatus::Error;
+                outcome.message = Some("the program ended: session and files are as before the call".to_owned());
+            }
+        }
+    }
+    Ok(outcome)
 }
 
 /// Runs an uploaded tool, as a guest is run.
@@ -248,6 +285,7 @@ fn run_tool(call: &Prepared, tool: &ToolCall, transaction: Transaction) -> Resul
             memory_peak_bytes: ran.memory_peak_bytes,
             output_bytes: ran.output_bytes,
             transaction: ran.transaction,
+            session: None,
         }
     })
 }
@@ -286,6 +324,7 @@ fn until_ended<T, E: Into<Error>>(
         memory_peak_bytes: 0,
         output_bytes: 0,
         transaction: None,
+        session: None,
     };
     if call.live.is_cancelled() {
         return Ok(stopped(CallStatus::Cancelled, "the call was cancelled before it ran".to_owned()));

@@ -21,7 +21,7 @@ use wasmtime::{Engine, Module};
 use crate::guest::GuestError;
 
 /// Changes when what is stored or how it is named changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The cache in one directory, for one engine.
 pub(crate) struct CodeCache {

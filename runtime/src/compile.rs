@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
-use crate::{component, engine};
+use crate::{component, engine, memory};
 
 /// First argument of a process that compiles.
 const WORKER: &str = "__compile";
@@ -125,9 +125,12 @@ pub(crate) fn compile(compiler: &Compiler, target: Target, module: &Path, out: &
 }
 
 fn in_process(target: Target, module: &Path, out: &Path) -> Result<(), String> {
-    let wasm = fs::read(module).map_err(|error| format!("reading the module: {error}"))?;
+    let mut wasm = fs::read(module).map_err(|error| format!("reading the module: {error}"))?;
     let engine = match target {
-        Target::Guest(_) => engine::new(),
+        Target::Guest(_) => {
+            wasm = memory::module::rewrite(&wasm).map_err(|error| error.to_string())?;
+            engine::new()
+        }
         Target::Tool => component::for_compiling(),
     };
     let engine = engine.map_err(|error| format!("{error:#}"))?;

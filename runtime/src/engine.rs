@@ -3,7 +3,11 @@
 //! One engine serves all guests. Whatever changes here changes the compatibility hash, and with it the names of the
 //! files in the code cache: old code is then compiled again, never loaded.
 
+use std::sync::Arc;
+
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, Strategy};
+
+use crate::memory::Memories;
 
 /// Stack that guest code may use, in bytes. CPython recurses deep, in C, long before its own recursion limit.
 const WASM_STACK_BYTES: usize = 8 << 20;
@@ -34,8 +38,9 @@ fn config() -> Config {
         .wasm_memory64(false)
         // The one place where WebAssembly lets processors differ.
         .relaxed_simd_deterministic(true)
-        // Interpreters come with tens of megabytes of initialised memory: mapping it makes a fresh instance cheap.
-        .memory_init_cow(true)
+        // Interpreters come with tens of megabytes of initialised memory: our images of it are mapped, see `memory.rs`.
+        .memory_init_cow(false)
+        .with_host_memory(Arc::new(Memories))
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         // Guests' backtraces are of no use to anyone, and the tables for them make a tenth or more of the code.
         .generate_address_map(false)

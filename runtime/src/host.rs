@@ -120,6 +120,8 @@ pub(crate) struct World {
     /// What the last round of upkeep did.
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) mounts: crate::mount::Mounts,
+    /// The sessions at hand.
+    pub(crate) sessions: Arc<crate::session::Sessions>,
     /// Wakes upkeep when the service stops.
     pub(crate) bell: Arc<Bell>,
     /// States that came from elsewhere and that no sandbox has yet.
@@ -181,6 +183,7 @@ impl Host {
             upkeep: Mutex::default(),
             bell: Arc::default(),
             mounts: crate::mount::Mounts::default(),
+            sessions: Arc::default(),
             imported: Mutex::default(),
             sandboxes: Mutex::default(),
             stopping: AtomicBool::new(false),

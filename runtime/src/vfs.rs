@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sandglass_snapshots::{Attributes, DirectoryEntry, FsError, Inode, Quota, Timestamp, Transaction, TreeUsage};
 
-use self::library::Device;
+pub(crate) use self::library::Device;
 pub use self::library::Library;
 pub use self::mount::Mount;
 use self::mount::{Backing, Mounts};
@@ -115,7 +115,7 @@ impl Vfs {
         match self.device(node) {
             Some(Device::Null | Device::Zero) => return Ok(()),
             Some(Device::Full) => return Err(FsError::TooLarge),
-            Some(Device::Random) | None => {}
+            Some(Device::Random | Device::Processes) | None => {}
         }
         self.writable(node)?;
         let now = self.now();
@@ -262,6 +262,13 @@ impl Vfs {
     /// Returns what the sandbox's own files take, and may take.
     pub(crate) fn usage(&self) -> (TreeUsage, Quota) {
         (self.transaction.usage(), self.transaction.quota())
+    }
+
+    /// Returns the directory and name of a file of the sandbox; none for one with several names, or none any more.
+    pub(crate) fn name_of(&self, node: Node) -> Option<(Node, Bytes)> {
+        let Backing::State { .. } = self.mounts.backing(node) else { return None };
+        let (directory, name) = self.transaction.place_of(node.inode)?;
+        Some((Node { mount: node.mount, inode: directory }, name))
     }
 
     /// Returns the path of a directory, as `pwd` tells it.

@@ -1,7 +1,8 @@
 //! WASI preview 1 over a sandbox's file system: everything that a guest can ask of the host.
 //!
 //! `preview1.rs` is the interface as published, each function one line; what they do is here by family: `descriptor.rs`,
-//! `file.rs` (descriptors of files), `path.rs` (names), `poll.rs` (waiting) and `process.rs` (arguments, clocks, the rest).
+//! `file.rs` (descriptors of files), `path.rs` (names), `poll.rs` (waiting), `process.rs` (arguments, clocks, the rest) and
+//! `requests.rs` (starting programs, which WASI has no function for).
 //!
 //! Three kinds of failure stay apart: an errno is the guest's business; a limit ends the call; a fault of the store ends the
 //! call too and is never shown to the guest.
@@ -13,11 +14,14 @@ mod path;
 mod poll;
 mod preview1;
 mod process;
+mod requests;
+mod rest;
 #[cfg(test)]
 mod tests;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sandglass_snapshots::FsError;
@@ -67,6 +71,21 @@ pub(crate) struct Wasi {
     entropy: Arc<dyn Entropy>,
     /// What the call in progress may still copy, in bytes.
     hostcall_fuel: usize,
+    /// What was asked at `/dev/processes` and is to be read there.
+    answer: Vec<u8>,
+    /// How far a session's clock is ahead of the host's, so that it never goes back.
+    clock_ahead: Duration,
+    /// What a session's program told of itself.
+    told: Told,
+}
+
+/// What the program of a session tells before it rests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The value of its last expression, in words.
+    pub(crate) result: Option<String>,
+    /// It wants to end, with this status.
+    pub(crate) exit: Option<i32>,
 }
 
 /// A clone is a savepoint of files and descriptors.
@@ -81,6 +100,9 @@ impl Clone for Wasi {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             hostcall_fuel: self.hostcall_fuel,
+            answer: self.answer.clone(),
+            clock_ahead: self.clock_ahead,
+            told: self.told.clone(),
         }
     }
 }
@@ -124,6 +146,9 @@ impl Wasi {
             clock,
             entropy,
             hostcall_fuel: usize::MAX,
+            answer: Vec::new(),
+            clock_ahead: Duration::ZERO,
+            told: Told::default(),
         };
         for path in &options.preopens {
             wasi.open_from_start(path, path)?;
@@ -151,6 +176,16 @@ impl Wasi {
     /// Returns the file system; nobody else uses it meanwhile.
     fn vfs(&self) -> Files<'_> {
         Files(self.kernel.lock())
+    }
+
+    /// Returns the time since some fixed moment, as the guest sees it.
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic() + self.clock_ahead
+    }
+
+    /// Takes what the program told of itself.
+    pub(crate) fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
     }
 
     /// Closes what a guest that has ended left open, and lets go of the kernel.

@@ -167,6 +167,7 @@ const fn length_max(kind: NodeKind) -> Option<usize> {
         NodeKind::DirBranch | NodeKind::File => Some(16 << 10),
         NodeKind::State => Some(1 << 20),
         NodeKind::Blob => Some(NODE_LIMIT),
-        NodeKind::Mem | NodeKind::Op => None,
+        NodeKind::Mem => Some(crate::image::PATCH_BYTES_MAX + (64 << 10)),
+        NodeKind::Op => None,
     }
 }

@@ -15,6 +15,7 @@ use self::content::Extent;
 use self::tree::{Summary, TreeKey, TreeWalk};
 use crate::error::StoreError;
 use crate::id::{Inode, NodeId, StateId};
+use crate::image::read_image;
 use crate::node::{NodeKind, NodeSource};
 use crate::state::State;
 use crate::tree::record::MODE_MASK;
@@ -63,6 +64,8 @@ pub struct CheckMemo {
     /// Files and chunks; none for those that are wrong.
     contents: HashMap<NodeId, Option<Extent>>,
     trusted: HashSet<NodeId>,
+    /// Memory images that are whole.
+    images: HashSet<NodeId>,
 }
 
 impl CheckMemo {
@@ -103,6 +106,16 @@ pub fn check_state(
     }
     if !loaded.sessions.is_sorted_by(|left, right| left.name < right.name) {
         add("its sessions are not in order");
+    }
+    for image in loaded.sessions.iter().filter_map(|session| session.image) {
+        if memo.images.contains(&image) {
+            continue;
+        }
+        // Every node of it is read and decoded; what it says of memory can't be wrong otherwise.
+        match read_image(source, &image, &|_, _| ()) {
+            Ok(_) => drop(memo.images.insert(image)),
+            Err(error) => tell(error, |reason| report.add(state, "the memory of a session".to_owned(), reason))?,
+        }
     }
     let mut walk = TreeWalk { source, state, memo, report };
     let root = loaded.root.map(|root| walk.tree(root, false)).transpose()?;

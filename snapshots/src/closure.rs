@@ -49,8 +49,10 @@ pub(crate) fn children(id: &NodeId, bytes: &[u8], visit: &mut dyn FnMut(NodeId, 
                 session.descriptors.iter().for_each(|id| visit(*id, true));
             }
         }
-        // No memory image has been written yet by any version: its layout comes with sessions.
-        NodeKind::Mem => return Err(damaged(id, CodecError::Range("the version of a memory image"))),
+        NodeKind::Mem => {
+            let below = crate::image::children(bytes).map_err(|error| damaged(id, error))?;
+            below.into_iter().for_each(|id| visit(id, false));
+        }
         NodeKind::Blob | NodeKind::Op => {}
     }
     Ok(())

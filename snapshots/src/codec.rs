@@ -157,6 +157,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns all that is left.
+    pub(crate) const fn rest(&mut self) -> &'a [u8] {
+        std::mem::replace(&mut self.bytes, &[])
+    }
+
     pub(crate) const fn end(&self) -> Result<(), CodecError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.bytes.len())) }
     }

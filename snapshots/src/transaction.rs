@@ -8,6 +8,7 @@ pub(crate) mod directory;
 mod file;
 mod patch;
 mod seal;
+mod sessions;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 pub(crate) mod tests;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 
+pub use self::sessions::Session;
 use crate::error::{FsError, StoreError};
 use crate::id::{Inode, NodeId, StateId, Timestamp};
 use crate::node::{NodeBatch, NodeSource};
@@ -128,6 +130,9 @@ pub struct Transaction {
     base: Option<StateId>,
     guests: Arc<Vec<(String, [u8; 32])>>,
     sessions: Arc<Vec<crate::state::SessionImage>>,
+    /// Whether they differ from the base's, and what was put with them.
+    sessions_changed: bool,
+    session_nodes: NodeBatch,
     /// Every inode that was looked at or changed.
     live: InodeMap<Arc<Live>>,
     /// Of those, the ones that differ from the base.
@@ -235,6 +240,8 @@ impl Transaction {
             base: Some(state),
             guests: Arc::new(loaded.guests),
             sessions: Arc::new(loaded.sessions),
+            sessions_changed: false,
+            session_nodes: NodeBatch::new(),
             live,
             dirty: InodeMap::default(),
             nameless: InodeMap::default(),
@@ -262,6 +269,8 @@ impl Transaction {
             base: None,
             guests: Arc::new(guests),
             sessions: Arc::default(),
+            sessions_changed: false,
+            session_nodes: NodeBatch::new(),
             live,
             dirty: InodeMap::default(),
             nameless: InodeMap::default(),
@@ -294,7 +303,7 @@ impl Transaction {
     /// Says whether anything differs from the state that it began with.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        self.base.is_none() || !self.dirty.is_empty()
+        self.base.is_none() || !self.dirty.is_empty() || self.sessions_changed
     }
 
     /// Returns the smallest inode number that was never given.

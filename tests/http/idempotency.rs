@@ -42,7 +42,7 @@ fn a_call_can_be_asked_for_again_in_another_way() {
     server.create("ways");
     let body = appending("x");
     let request = || server.request("POST", "/v1/sandboxes/ways/calls").header("idempotency-key", "k").json(&body);
-    let pending = request().header("prefer", "respond-async").send().ok(202);
+    let pending = request().header("prefer", "respond-async").send().started();
     let events: Vec<_> = request().events().collect();
     let last = events.last().unwrap();
     assert_eq!((last.name.as_str(), &last.data["id"]), ("result", &pending["id"]));
@@ -128,7 +128,7 @@ fn a_call_whose_service_died_happens_once() {
         let body = appending("x");
         let request =
             server.request("POST", &path).header("idempotency-key", "k").header("prefer", "respond-async").json(&body);
-        let id = request.send().ok(202)["id"].clone();
+        let id = request.send().started()["id"].clone();
         // Not a race that must be won: every moment is a good one to die at.
         std::thread::sleep(std::time::Duration::from_millis(round * 25));
         let server = Server::start_over(server.kill());

@@ -110,6 +110,11 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// Returns the JSON of an answer to `Prefer: respond-async`, which is 200 when a call ended before it was written.
+    pub(crate) fn started(&self) -> Value {
+        self.ok(if self.status == 200 { 200 } else { 202 })
+    }
+
     /// Returns the bytes of an answer that must have this status.
     pub(crate) fn ok_bytes(self, status: u16) -> Vec<u8> {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));

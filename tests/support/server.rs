@@ -191,7 +191,7 @@ impl Server {
     pub(crate) fn start_call(&self, sandbox: &str, code: &str) -> Value {
         let body = json!({ "tool": "python", "arguments": { "code": code } });
         let request = self.request("POST", &format!("/v1/sandboxes/{sandbox}/calls")).header("prefer", "respond-async");
-        request.json(&body).send().ok(202)
+        request.json(&body).send().started()
     }
 
     /// Waits until a call has ended, and returns it.

@@ -16,6 +16,7 @@ use super::{Guest, GuestError, Progress, embedded, run};
 use crate::code_cache::{CodeCache, hex};
 use crate::compile::{Compiler, Target, compile};
 use crate::engine;
+use crate::memory::module::first_image;
 
 /// Memory for compiling the largest guest, with room to spare, in bytes of address space.
 const COMPILE_MEMORY_MAX_BYTES: u64 = 6 << 30;
@@ -415,9 +416,15 @@ impl Inner {
             return Err(GuestError::NotInstalled { name: slot.entry.name.clone() });
         }
         let module = self.cache.load(&self.engine, &slot.hash, |out| self.compile(slot, out, progress))?;
+        let image = first_image(&self.engine, &module).map_err(|error| GuestError::engine(&error))?;
         let guest = Arc::new(match slot.entry.interface {
-            Interface::Wasi => Guest::over_wasi(&self.linkers.wasi, &module, &slot.entry, slot.hash)?,
-            Interface::Linux => Guest::over_linux(&self.linkers.linux, &module, &slot.entry, slot.hash)?,
+            Interface::Wasi => {
+                let library = self.library(slot)?;
+                let own = Root::new([(slot.entry.pinned_as(), slot.hash, &slot.entry, &library)].into_iter())?;
+                let mounts = own.mounts().to_vec();
+                Guest::over_wasi(&self.linkers.wasi, &module, &slot.entry, slot.hash, image, mounts)?
+            }
+            Interface::Linux => Guest::over_linux(&self.linkers.linux, &module, &slot.entry, slot.hash, image)?,
         });
         *loaded = Some(guest.clone());
         Ok(guest)

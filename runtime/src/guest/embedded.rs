@@ -22,6 +22,12 @@ pub(super) fn library(entry: &Entry) -> Result<Bytes, GuestError> {
     Ok(Bytes::from_static(find(LIBRARIES, entry)?))
 }
 
+/// Returns the program that a guest runs when its image is made.
+pub(super) fn boot(entry: &Entry) -> Option<&'static str> {
+    entry.boot.as_ref()?;
+    BOOTS.iter().find(|(name, _)| *name == entry.name).map(|(_, program)| *program)
+}
+
 fn find(table: &[(&str, &'static [u8])], entry: &Entry) -> Result<&'static [u8], GuestError> {
     let found = table.iter().find(|(name, _)| *name == entry.name).map(|(_, bytes)| *bytes);
     found.ok_or_else(|| GuestError::UnknownGuest { name: entry.name.clone() })

@@ -46,6 +46,12 @@ pub enum GuestError {
         /// What `argv[0]` said.
         program: String,
     },
+    /// The guest's memory can't be kept between calls.
+    #[error("the guest {guest} has no sessions")]
+    NoSessions {
+        /// The guest.
+        guest: String,
+    },
     /// An argument, a variable or the directory cannot be given to a guest.
     #[error("{what} holds a NUL byte or, in a variable's name, an equals sign")]
     InvalidArgument {
@@ -122,6 +128,7 @@ impl GuestError {
         matches!(
             self,
             Self::UnknownGuest { .. }
+                | Self::NoSessions { .. }
                 | Self::UnknownTool { .. }
                 | Self::BuiltIn { .. }
                 | Self::UnknownProgram { .. }
@@ -144,6 +151,7 @@ impl GuestError {
             Self::WrongBytes { .. } => "guest_wrong_bytes",
             Self::Package { .. } => "guest_bad_package",
             Self::Compile { .. } => "guest_compile_failed",
+            Self::NoSessions { .. } => "no_sessions",
             Self::Engine { .. } => "guest_engine_failed",
             Self::Io { .. } => "guest_io",
             Self::Files { .. } => "guest_files",

@@ -47,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) preopens: Vec<String>,
     /// Python that goes to the directory in `PWD` and then runs the rest of the arguments, for a guest that starts elsewhere.
     pub(crate) prelude: Option<String>,
+    /// A Python file below `guests/` that runs once, when the guest's image is made.
+    pub(crate) boot: Option<String>,
     /// Environment that this guest needs besides everybody's.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
+use wasmtime::{Engine, Instance, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
 
 use super::imports;
 use super::lock::Entry;
 use crate::kernel::{End, Ended, Exec, Kernel, Pid, Program, SLICE_FUEL, Started};
 use crate::limits::{Limit, LimitExceeded, ProcExit};
-use crate::wasi::{self, Wasi, WasiOptions};
+use crate::memory::{self, Image};
+use crate::wasi::{self, Told, Wasi, WasiOptions};
 
 /// Elements that a guest's tables may have together. The largest guest has 47,157, and never more.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
@@ -22,6 +23,10 @@ pub(crate) struct WasiGuest {
 
 struct Inner {
     instance: InstancePre<Context>,
+    /// What its memory begins as, unless the engine makes that.
+    image: Option<Arc<Image>>,
+    /// What the module itself begins with.
+    first: Option<Arc<Image>>,
     entry: String,
     argv0: Option<String>,
     prelude: Option<String>,
@@ -33,20 +38,48 @@ struct Inner {
 
 /// What the host keeps beside a running instance.
 pub(crate) struct Context {
+    /// None while nothing runs.
+    here: Option<Here>,
+}
+
+struct Here {
     wasi: Wasi,
     limiter: Limiter,
 }
 
-struct Limiter {
-    kernel: Kernel,
-    pid: Pid,
+impl Context {
+    fn wasi(&mut self) -> &mut Wasi {
+        &mut self.here.as_mut().expect("a guest runs only where it was given its host's side").wasi
+    }
+
+    /// Opens what a session had open.
+    pub(super) fn come_back(&mut self, rest: &[u8]) -> Result<(), String> {
+        self.wasi().come_back(rest)
+    }
+
+    /// Returns what a session keeps of its descriptors.
+    pub(super) fn at_rest(&mut self) -> Vec<u8> {
+        self.wasi().at_rest()
+    }
+
+    pub(super) fn take_told(&mut self) -> Told {
+        self.wasi().take_told()
+    }
+
+    /// Closes everything, and lets go of the call.
+    pub(super) fn leave(&mut self) {
+        if let Some(here) = self.here.take() {
+            drop(here.wasi.finish());
+        }
+    }
 }
 
-impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // Ending the call says why; a failed growth would leave the interpreter to die of it in some odd way.
-        self.kernel.lock().grow(self.pid, desired.saturating_sub(current) as u64)?;
-        Ok(true)
+impl ResourceLimiter for Context {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        match &mut self.here {
+            Some(here) => here.limiter.memory_growing(current, desired, maximum),
+            None => Ok(false),
+        }
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -66,19 +99,39 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+struct Limiter {
+    kernel: Kernel,
+    pid: Pid,
+}
+
+impl Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Ending the call says why; a failed growth would leave the interpreter to die of it in some odd way.
+        self.kernel.lock().grow(self.pid, desired.saturating_sub(current) as u64)?;
+        Ok(true)
+    }
+}
+
 /// Returns the linker with everything that such a guest may import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     let mut linker = Linker::new(engine);
-    wasi::add_to_linker(&mut linker, |context: &mut Context| &mut context.wasi)?;
+    wasi::add_to_linker(&mut linker, Context::wasi)?;
     imports::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
 impl WasiGuest {
-    pub(super) fn new(linker: &Linker<Context>, module: &Module, entry: &Entry) -> wasmtime::Result<Self> {
+    pub(super) fn new(
+        linker: &Linker<Context>,
+        module: &Module,
+        entry: &Entry,
+        image: Arc<Image>,
+    ) -> wasmtime::Result<Self> {
         let data = entry.library.as_ref().and_then(|library| library.data.as_ref());
         let inner = Inner {
             instance: linker.instantiate_pre(module)?,
+            first: Some(Arc::clone(&image)),
+            image: Some(image),
             entry: entry.entry.clone(),
             argv0: entry.argv0.clone(),
             prelude: entry.prelude.clone(),
@@ -96,6 +149,8 @@ impl WasiGuest {
     pub(crate) fn of_command(linker: &Linker<Context>, module: &Module) -> wasmtime::Result<Self> {
         let inner = Inner {
             instance: linker.instantiate_pre(module)?,
+            image: None,
+            first: None,
             entry: "_start".to_owned(),
             argv0: None,
             prelude: None,
@@ -121,7 +176,82 @@ impl WasiGuest {
     }
 
     async fn try_run(self, exec: Exec, started: Started) -> wasmtime::Result<Ended> {
-        let Started { kernel, pid, fuel } = started;
+        let fuel = started.fuel;
+        let mut store = self.store(exec, &started)?;
+        let how = match self.enter(&mut store).await {
+            Ok((_, status)) => End::Exited(status),
+            Err(error) => ending(error, fuel),
+        };
+        let left = store.get_fuel()?;
+        store.data_mut().leave();
+        Ok(Ended { how, fuel: fuel.saturating_sub(left) })
+    }
+
+    /// Runs a program in a fresh instance, and returns an image of the memory that it leaves.
+    ///
+    /// # Errors
+    /// It fails, as a program or by what it may use.
+    pub(super) async fn image_after(&self, exec: Exec, started: Started) -> wasmtime::Result<Arc<Image>> {
+        let first = self.inner.image.as_ref().ok_or_else(|| wasmtime::Error::msg("a guest without an image"))?;
+        let mut store = self.store(exec, &started)?;
+        let (instance, status) = self.enter(&mut store).await?;
+        if status != 0 {
+            return Err(wasmtime::Error::msg(format!("the program exited with {status}")));
+        }
+        let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::Error::msg("no memory"))?;
+        Ok(Arc::new(Image::new(memory.data(&store), first.minimum_bytes())?))
+    }
+
+    /// Returns the same guest, whose programs begin with another image.
+    pub(super) fn beginning_with(&self, image: Arc<Image>) -> Self {
+        let inner = &*self.inner;
+        let inner = Inner {
+            instance: inner.instance.clone(),
+            image: Some(image),
+            first: inner.first.clone(),
+            entry: inner.entry.clone(),
+            argv0: inner.argv0.clone(),
+            prelude: inner.prelude.clone(),
+            preopens: inner.preopens.clone(),
+            env: inner.env.clone(),
+            data: inner.data.clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns what an instance of a process needs.
+    fn store(&self, exec: Exec, started: &Started) -> wasmtime::Result<Store<Context>> {
+        let mut store = self.store_of(self.context(exec, started)?)?;
+        store.set_fuel(started.fuel)?;
+        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+        Ok(store)
+    }
+
+    pub(super) fn store_of(&self, context: Context) -> wasmtime::Result<Store<Context>> {
+        let mut store = Store::new(self.inner.instance.module().engine(), context);
+        store.limiter(|context| context);
+        // Making an instance costs nothing that is counted, and must not fail for want of it.
+        store.set_fuel(u64::MAX)?;
+        Ok(store)
+    }
+
+    /// Says whether an instance is its memory and its globals, and nothing else.
+    pub(super) fn may_have_sessions(&self) -> bool {
+        self.inner.image.is_some() && memory::module::may_have_sessions(self.inner.instance.module())
+    }
+
+    pub(super) fn instance(&self) -> &InstancePre<Context> {
+        &self.inner.instance
+    }
+
+    /// Returns the images that programs begin with, and that the module began with.
+    pub(super) fn images(&self) -> Option<(&Arc<Image>, &Arc<Image>)> {
+        self.inner.image.as_ref().zip(self.inner.first.as_ref())
+    }
+
+    /// Returns the host's side of a process.
+    pub(super) fn context(&self, exec: Exec, started: &Started) -> wasmtime::Result<Context> {
+        let (kernel, pid) = (started.kernel.clone(), started.pid);
         let inner = &*self.inner;
         let (open_files_max, directory) = {
             let mut state = kernel.lock();
@@ -139,30 +269,30 @@ impl WasiGuest {
             wasi.open_from_start(folder.as_bytes(), name.as_bytes())?;
         }
         let limiter = Limiter { kernel, pid };
-        let mut store = Store::new(inner.instance.module().engine(), Context { wasi, limiter });
-        store.limiter(|context| &mut context.limiter);
-        store.set_fuel(fuel)?;
-        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
-        let how = match self.enter(&mut store).await {
-            Ok(status) => End::Exited(status),
-            Err(error) => ending(error, fuel),
-        };
-        let left = store.get_fuel()?;
-        drop(store.into_data().wasi.finish());
-        Ok(Ended { how, fuel: fuel.saturating_sub(left) })
+        Ok(Context { here: Some(Here { wasi, limiter }) })
     }
 
-    async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<i32> {
+    async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<(Instance, i32)> {
         let inner = &*self.inner;
-        let instance = inner.instance.instantiate_async(&mut *store).await?;
+        let instance = match &inner.image {
+            Some(image) => memory::instantiate(&inner.instance, store, image).await?,
+            None => inner.instance.instantiate_async(&mut *store).await?,
+        };
         // Reactors' images were taken after initialisation; one that has the export still wants it.
         if let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
             initialize.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
         }
-        if let Ok(command) = instance.get_typed_func::<(), ()>(&mut *store, &inner.entry) {
+        let status = self.call_entry(store, &instance).await?;
+        Ok((instance, status))
+    }
+
+    /// Runs the guest once: with the arguments, environment and descriptors that its context has.
+    pub(super) async fn call_entry(&self, store: &mut Store<Context>, instance: &Instance) -> wasmtime::Result<i32> {
+        let entry = &self.inner.entry;
+        if let Ok(command) = instance.get_typed_func::<(), ()>(&mut *store, entry) {
             return command.call_async(&mut *store, ()).await.map(|()| 0);
         }
-        instance.get_typed_func::<(), i32>(&mut *store, &inner.entry)?.call_async(&mut *store, ()).await
+        instance.get_typed_func::<(), i32>(&mut *store, entry)?.call_async(&mut *store, ()).await
     }
 
     fn arguments(&self, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
@@ -198,7 +328,7 @@ impl WasiGuest {
 }
 
 /// Returns how a program ended that did not return.
-fn ending(error: wasmtime::Error, fuel: u64) -> End {
+pub(super) fn ending(error: wasmtime::Error, fuel: u64) -> End {
     if let Some(ProcExit(status)) = error.downcast_ref() {
         return End::Exited(*status);
     }

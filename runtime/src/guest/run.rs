@@ -1,7 +1,7 @@
 //! One run: a program over a transaction, everything that it starts, and how it ended.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use sandglass_snapshots::{FsError, Kind, StoreError, Transaction};
@@ -10,12 +10,14 @@ use wasmtime::{Engine, Linker, Module};
 use super::lock::Entry;
 use super::reactor::{Context, WasiGuest};
 use super::root::Root;
+use super::session::{Begin, Left};
 use super::{GuestError, Guests};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::kernel::{self, Errno, Exec, Fault, Kernel, Programs, Surroundings};
 use crate::limits::{Limit, LimitExceeded};
 use crate::linux::{Linux, LinuxGuest, Start};
+use crate::memory::{Image, Snapshot};
 use crate::vfs::{Mount, Vfs};
 use crate::wasi::Output;
 
@@ -34,6 +36,8 @@ pub struct Guest {
     name: String,
     hash: [u8; 32],
     interface: Interface,
+    /// What its sessions begin with, once one has begun.
+    beginning: OnceLock<Arc<Snapshot>>,
 }
 
 enum Interface {
@@ -109,12 +113,23 @@ pub(crate) struct Request<'a> {
     /// The guests that the sandbox was created with.
     pub(crate) pins: &'a [(String, [u8; 32])],
     pub(crate) invocation: &'a Invocation,
+    /// The session that the program goes on with; a fresh instance when there is none.
+    pub(crate) session: Option<Resumed>,
     pub(crate) transaction: Transaction,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) limits: &'a RunLimits,
     pub(crate) output: Arc<dyn Output>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// A session that is gone on with.
+pub(crate) struct Resumed {
+    pub(crate) begin: Begin,
+    pub(crate) descriptors: Vec<u8>,
+    pub(crate) left: Left,
+    /// The sandbox's generation: clones see different ones.
+    pub(crate) generation: u64,
 }
 
 /// The linkers of all guests.
@@ -151,9 +166,14 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
+        image: Arc<Image>,
+        mounts: Vec<Mount>,
     ) -> Result<Self, GuestError> {
-        let guest = WasiGuest::new(linker, module, entry).map_err(|error| GuestError::engine(&error))?;
-        Ok(Self { name: entry.name.clone(), hash, interface: Interface::Wasi(guest) })
+        let mut guest = WasiGuest::new(linker, module, entry, image).map_err(|error| GuestError::engine(&error))?;
+        if let Some(script) = super::embedded::boot(entry) {
+            guest = guest.beginning_with(super::boot::image(&guest, script, mounts)?);
+        }
+        Ok(Self { name: entry.name.clone(), hash, interface: Interface::Wasi(guest), beginning: OnceLock::new() })
     }
 
     pub(super) fn over_linux(
@@ -161,9 +181,10 @@ impl Guest {
         module: &Module,
         entry: &Entry,
         hash: [u8; 32],
+        image: Arc<Image>,
     ) -> Result<Self, GuestError> {
-        let guest = LinuxGuest::new(linker, module).map_err(|error| GuestError::engine(&error))?;
-        Ok(Self { name: entry.name.clone(), hash, interface: Interface::Linux(guest) })
+        let guest = LinuxGuest::new(linker, module, image).map_err(|error| GuestError::engine(&error))?;
+        Ok(Self { name: entry.name.clone(), hash, interface: Interface::Linux(guest), beginning: OnceLock::new() })
     }
 
     /// Returns the guest's name.
@@ -176,6 +197,49 @@ impl Guest {
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         self.hash
+    }
+
+    fn session_program(
+        &self,
+        exec: Exec,
+        begin: Begin,
+        descriptors: Vec<u8>,
+        left: Left,
+    ) -> Result<kernel::Program, GuestError> {
+        Ok(self.interpreter()?.session_program(exec, begin, descriptors, left))
+    }
+
+    /// Returns the guest as one that can have sessions.
+    fn interpreter(&self) -> Result<&WasiGuest, GuestError> {
+        match &self.interface {
+            Interface::Wasi(guest) if guest.may_have_sessions() => Ok(guest),
+            _ => Err(GuestError::NoSessions { guest: self.name.clone() }),
+        }
+    }
+
+    /// Returns the memory that the module begins with.
+    ///
+    /// # Errors
+    /// The guest can't have sessions.
+    pub(crate) fn first_image(&self) -> Result<Arc<Image>, GuestError> {
+        let images = self.interpreter()?.images();
+        let (_, first) = images.ok_or_else(|| GuestError::NoSessions { guest: self.name.clone() })?;
+        Ok(Arc::clone(first))
+    }
+
+    /// Returns what a new session of the guest begins with.
+    ///
+    /// # Errors
+    /// The guest can't have sessions, or the host fails.
+    pub(crate) fn beginning(&self) -> Result<Arc<Snapshot>, GuestError> {
+        if let Some(beginning) = self.beginning.get() {
+            return Ok(Arc::clone(beginning));
+        }
+        let images = self.interpreter()?.images();
+        let (image, first) = images.ok_or_else(|| GuestError::NoSessions { guest: self.name.clone() })?;
+        let beginning = Snapshot::beginning(Arc::clone(first), Arc::clone(image));
+        let beginning = Arc::new(beginning.map_err(GuestError::io("comparing images"))?);
+        Ok(Arc::clone(self.beginning.get_or_init(|| beginning)))
     }
 
     fn program(&self, exec: Exec) -> kernel::Program {
@@ -195,8 +259,16 @@ impl Guest {
 ///
 /// When the program cannot be started as asked, or the host's files or engine fail.
 pub(crate) async fn run(request: Request<'_>) -> Result<Run, GuestError> {
-    let Request { guests, guest, pins, invocation, transaction, mounts, limits, output, clock, entropy } = request;
-    let exec = Exec { args: invocation.arguments(guest)?, env: invocation.environment()? };
+    let Request { guests, guest, pins, invocation, session, transaction, mounts, limits, output, clock, entropy } =
+        request;
+    let mut exec = Exec { args: invocation.arguments(guest)?, env: invocation.environment()? };
+    let program = match session {
+        None => guest.program(exec),
+        Some(Resumed { begin, descriptors, left, generation }) => {
+            exec.args = invocation.turn(generation)?;
+            guest.session_program(exec, begin, descriptors, left)?
+        }
+    };
     let root = guests.root(pins)?;
     let mounts = root.mounts().iter().cloned().chain(mounts).collect();
     let vfs = Vfs::new(transaction, mounts, clock.clone()).map_err(|error| files(&error))?;
@@ -212,7 +284,7 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Run, GuestError> {
         },
         programs: Arc::new(Commands { guests: guests.clone(), root }),
     };
-    run_over(vfs, surroundings, &invocation.cwd, guest.program(exec), limits).await
+    run_over(vfs, surroundings, &invocation.cwd, program, limits).await
 }
 
 /// Runs one program, and whatever it starts, over a file system; it starts in the directory `cwd` if there is one.
@@ -265,6 +337,19 @@ impl Invocation {
             return Err(GuestError::InvalidArgument { what: "an argument or the code" });
         }
         Ok(words.into_iter().map(String::into_bytes).collect())
+    }
+
+    /// Returns the arguments of a turn of a session: see `turn` in `guests/python/boot.py`.
+    fn turn(&self, generation: u64) -> Result<Vec<Vec<u8>>, GuestError> {
+        const TURN: &str = "import _sandglass; _sandglass.turn()";
+        let Program::Code(code) = &self.program else {
+            return Err(GuestError::InvalidArgument { what: "a session takes code, no argv; an argument" });
+        };
+        if code.contains('\0') {
+            return Err(GuestError::InvalidArgument { what: "the code" });
+        }
+        let words = ["python3", "-c", TURN, code, &generation.to_string()];
+        Ok(words.map(|word| word.as_bytes().to_vec()).into())
     }
 
     fn environment(&self) -> Result<Vec<Vec<u8>>, GuestError> {

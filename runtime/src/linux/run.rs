@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Caller, Engine, Extern, Global, InstancePre, Linker, Memory, Module, Store, Trap, Val};
+use wasmtime::{Caller, Engine, Extern, Global, InstancePre, Linker, Module, Store, Trap, Val};
 
 use super::{Errno, Exec, Fault, Left, Linux};
 use crate::kernel::{End, Ended, Launch, Pid, Program, SLICE_FUEL, Started};
 use crate::limits::{Limit, LimitExceeded};
+use crate::memory::{self, Image, Written};
 
 /// What is kept below the stack pointer, to be sure.
 const RED_ZONE_BYTES: usize = 4096;
-/// Memory is copied and compared a page at a time.
-const PAGE: usize = 4096;
 
 /// A compiled guest, ready for instances. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LinuxGuest {
     instance: Arc<InstancePre<Linux>>,
+    image: Arc<Image>,
 }
 
 /// How a program begins.
@@ -24,16 +24,16 @@ pub(crate) enum Start {
     /// At its beginning.
     Main,
     /// In the middle of another one's work: with its memory, in a function.
-    Copy { memory: Vec<u8>, stack: i32, signal_flag: u32, entry: u32, argument: u32 },
+    Copy { written: Written, stack: i32, signal_flag: u32, entry: u32, argument: u32 },
 }
 
 impl LinuxGuest {
-    /// Returns a compiled module as a guest.
+    /// Returns a compiled module as a guest whose memory begins as an image.
     ///
     /// # Errors
     /// It imports what there is not.
-    pub(crate) fn new(linker: &Linker<Linux>, module: &Module) -> wasmtime::Result<Self> {
-        Ok(Self { instance: Arc::new(linker.instantiate_pre(module)?) })
+    pub(crate) fn new(linker: &Linker<Linux>, module: &Module, image: Arc<Image>) -> wasmtime::Result<Self> {
+        Ok(Self { instance: Arc::new(linker.instantiate_pre(module)?), image })
     }
 
     /// Returns a program that runs in a fresh instance.
@@ -78,16 +78,20 @@ impl LinuxGuest {
     }
 
     async fn enter(&self, store: &mut Store<Linux>, start: Start) -> wasmtime::Result<()> {
-        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let instance = memory::instantiate(&self.instance, store, &self.image).await?;
         let memory = instance.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| wasmtime::Error::msg("the guest exports no memory"))?;
         store.data_mut().memory = Some(memory);
         match start {
             Start::Main => instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call_async(store, ()).await,
-            Start::Copy { memory: copied, stack, signal_flag, entry, argument } => {
+            Start::Copy { written, stack, signal_flag, entry, argument } => {
                 store.data_mut().signal_flag = signal_flag;
-                fill(store, memory, &copied).await?;
-                drop(copied);
+                let missing = written.memory_bytes().saturating_sub(memory.data_size(&*store));
+                if missing > 0 {
+                    memory.grow_async(&mut *store, (missing as u64).div_ceil(64 << 10)).await?;
+                }
+                written.put(memory.data_mut(&mut *store));
+                drop(written);
                 let pointer = instance.get_global(&mut *store, "__stack_pointer");
                 let pointer = pointer.ok_or_else(|| wasmtime::Error::msg("the guest exports no stack pointer"))?;
                 pointer.set(&mut *store, Val::I32(stack))?;
@@ -96,22 +100,6 @@ impl LinuxGuest {
             }
         }
     }
-}
-
-/// Makes a fresh memory what another one was; pages that are so already are not touched.
-async fn fill(store: &mut Store<Linux>, memory: Memory, copied: &[u8]) -> wasmtime::Result<()> {
-    let missing = copied.len().saturating_sub(memory.data_size(&*store));
-    if missing > 0 {
-        memory.grow_async(&mut *store, (missing as u64).div_ceil(64 << 10)).await?;
-    }
-    let there = memory.data_mut(store).get_mut(..copied.len());
-    let there = there.ok_or_else(|| wasmtime::Error::msg("a memory has not grown"))?;
-    for (to, from) in there.chunks_mut(PAGE).zip(copied.chunks(PAGE)) {
-        if to != from {
-            to.copy_from_slice(from);
-        }
-    }
-    Ok(())
 }
 
 fn ending(error: wasmtime::Error, store: &mut Store<Linux>, fuel: u64) -> End {
@@ -136,21 +124,18 @@ fn ending(error: wasmtime::Error, store: &mut Store<Linux>, fuel: u64) -> End {
     }
 }
 
-/// Starts a process with a copy of this one's memory, in a function of its module.
+/// Starts a process with a copy of what this one has written, in a function of its module.
 pub(super) fn fork(caller: &mut Caller<'_, Linux>, entry: u32, argument: u32) -> Result<Pid, Fault> {
     let stack = stack_pointer(caller).ok_or(Errno::ENOSYS)?;
     let Val::I32(stack) = stack.get(&mut *caller) else { return Err(Errno::ENOSYS.into()) };
     let memory = caller.data().memory.ok_or(Errno::ENOSYS)?;
-    let mut copied = memory.data(&*caller).to_vec();
     // The stack is first in memory and grows down: what lies below is nobody's any more.
-    let unused = usize::try_from(stack).unwrap_or(0).saturating_sub(RED_ZONE_BYTES) / PAGE * PAGE;
-    if let Some(below) = copied.get_mut(..unused) {
-        below.fill(0);
-    }
+    let unused = usize::try_from(stack).unwrap_or(0).saturating_sub(RED_ZONE_BYTES);
+    let written = Written::of(memory.data(&*caller), unused).map_err(|error| Fault::End(error.into()))?;
     let linux = caller.data_mut();
     let mut state = linux.kernel.lock();
     let child = state.fork(linux.pid)?;
-    let start = Start::Copy { memory: copied, stack, signal_flag: linux.signal_flag, entry, argument };
+    let start = Start::Copy { written, stack, signal_flag: linux.signal_flag, entry, argument };
     state.launch(Launch { pid: child, program: linux.guest.program(linux.exec.clone(), start) });
     Ok(child)
 }

@@ -23,6 +23,8 @@ pub(crate) enum Device {
     Full,
     /// Random bytes without end.
     Random,
+    /// Where guests without system calls for it start programs: see `wasi/requests.rs`.
+    Processes,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ impl Library {
             ("full", Device::Full),
             ("random", Device::Random),
             ("urandom", Device::Random),
+            ("processes", Device::Processes),
         ];
         Arc::new(Self::from_items(devices.map(|(name, device)| (name, Item::Device(device)))))
     }
@@ -141,7 +144,7 @@ impl Library {
             Item::Directory { .. } => Err(FsError::IsADirectory),
             Item::File(bytes) => Ok(copy(bytes, offset, buffer)),
             Item::Program(name) => Ok(copy(program_text(name).as_bytes(), offset, buffer)),
-            Item::Device(Device::Null) => Ok(0),
+            Item::Device(Device::Null | Device::Processes) => Ok(0),
             Item::Device(Device::Zero | Device::Full) => {
                 buffer.fill(0);
                 Ok(buffer.len())

@@ -30,6 +30,10 @@ pub(super) struct Opened {
     pub(super) inheriting: Rights,
     /// The path of a directory that was open from the start.
     pub(super) preopen: Option<Bytes>,
+    /// Whether it is `/dev/processes`: see `requests.rs`.
+    pub(super) is_channel: bool,
+    /// The directory and the name that it was opened by, if it is no directory.
+    pub(super) opened_at: Option<(Node, Bytes)>,
 }
 
 /// What can be done with a directory.
@@ -84,6 +88,23 @@ impl Opened {
             base: directory_rights(),
             inheriting: directory_rights() | file_rights(),
             preopen: Some(path),
+            is_channel: false,
+            opened_at: None,
+        }
+    }
+
+    /// Something open that nothing may be done with yet.
+    pub(super) const fn found(node: Node, is_directory: bool) -> Self {
+        Self {
+            node,
+            is_directory,
+            offset: 0,
+            flags: Fdflags::empty(),
+            base: Rights::empty(),
+            inheriting: Rights::empty(),
+            preopen: None,
+            is_channel: false,
+            opened_at: None,
         }
     }
 }
@@ -127,7 +148,7 @@ impl Descriptors {
     }
 
     /// Gives the lowest free number, as POSIX does.
-    pub(super) fn insert(&mut self, opened: Opened) -> Result<Fd, Error> {
+    pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<Fd, Error> {
         self.check_room()?;
         while self.table.get(self.lowest_free).is_some_and(Option::is_some) {
             self.lowest_free += 1;
@@ -136,7 +157,7 @@ impl Descriptors {
         if number == self.table.len() {
             self.table.push(None);
         }
-        self.table[number] = Some(Descriptor::Opened(opened));
+        self.table[number] = Some(descriptor);
         self.open += 1;
         Ok(Fd::from(u32::try_from(number)?))
     }
@@ -158,6 +179,24 @@ impl Descriptors {
             *self.get_mut(to)? = moved;
         }
         Ok(replaced)
+    }
+
+    /// Makes a number stand for something, and returns what it stood for.
+    pub(super) fn replace(&mut self, fd: Fd, descriptor: Descriptor) -> Result<Option<Descriptor>, Error> {
+        let number = u32::from(fd) as usize;
+        if number >= (self.open_max as usize).max(self.table.len()) {
+            return Err(Errno::Badf.into());
+        }
+        if number >= self.table.len() {
+            self.table.resize(number + 1, None);
+        }
+        let before = self.table[number].replace(descriptor);
+        self.open += usize::from(before.is_none());
+        Ok(before)
+    }
+
+    pub(super) fn all(&self) -> &[Option<Descriptor>] {
+        &self.table
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Opened> {

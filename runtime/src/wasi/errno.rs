@@ -52,6 +52,15 @@ impl From<Fault> for Error {
             Fault::Errno(Linux::EROFS) => Errno::Rofs,
             Fault::Errno(Linux::ENOENT) => Errno::Noent,
             Fault::Errno(Linux::ESRCH) => Errno::Srch,
+            Fault::Errno(Linux::ECHILD) => Errno::Child,
+            Fault::Errno(Linux::EACCES) => Errno::Acces,
+            Fault::Errno(Linux::EPERM) => Errno::Perm,
+            Fault::Errno(Linux::ENOEXEC) => Errno::Noexec,
+            Fault::Errno(Linux::ENOTDIR) => Errno::Notdir,
+            Fault::Errno(Linux::E2BIG) => Errno::TooBig,
+            Fault::Errno(Linux::ELOOP) => Errno::Loop,
+            Fault::Errno(Linux::ENAMETOOLONG) => Errno::Nametoolong,
+            Fault::Errno(Linux::EMFILE) => Errno::Mfile,
             Fault::Errno(_) => Errno::Inval,
         };
         errno.into()

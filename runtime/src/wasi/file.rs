@@ -46,7 +46,7 @@ impl Wasi {
 
     /// Every write is in the transaction at once, and durable with it: there is nothing to do.
     pub(super) fn sync(&mut self, fd: Fd) -> Result<(), Error> {
-        self.opened(fd).map(drop)
+        self.descriptors.get(fd).map(drop)
     }
 
     pub(super) fn fdstat(&mut self, fd: Fd) -> Result<Fdstat, Error> {
@@ -127,6 +127,15 @@ impl Wasi {
     }
 
     pub(super) fn set_size(&mut self, fd: Fd, size: Filesize) -> Result<(), Error> {
+        if let Descriptor::Inherited(shared) = self.descriptors.get(fd)? {
+            let mut state = self.kernel.lock();
+            let id = state.open_file(self.pid, *shared)?;
+            let FileKind::Node(node) = state.open_files.kind(id)? else { return Err(Errno::Inval.into()) };
+            if state.open_files.status(id)? & status::WRITE == 0 {
+                return Err(Errno::Badf.into());
+            }
+            return Ok(state.vfs.set_size(node, size)?);
+        }
         let node = self.file(fd, Rights::FD_WRITE)?.node;
         Ok(self.vfs().set_size(node, size)?)
     }
@@ -188,10 +197,26 @@ impl Wasi {
         if let Descriptor::Inherited(shared) = self.descriptors.get(fd)? {
             return self.read_shared(memory, *shared, buffers).await;
         }
-        let offset = self.file_for_data(fd, Rights::FD_READ)?.offset;
+        let opened = self.file_for_data(fd, Rights::FD_READ)?;
+        let offset = opened.offset;
+        if opened.is_channel {
+            return self.read_answer(memory, buffers);
+        }
         let read = self.read_at(memory, fd, buffers, offset)?;
         self.opened_mut(fd)?.offset = offset.saturating_add(u64::from(read));
         Ok(read)
+    }
+
+    fn read_answer(&mut self, memory: &mut GuestMemory<'_>, buffers: IovecArray) -> Result<Size, Error> {
+        let mut done = 0;
+        for buffer in guest_buffers(memory, buffers)? {
+            let target = slice_mut(memory, buffer)?;
+            let length = target.len().min(self.answer.len());
+            target[..length].copy_from_slice(&self.answer[..length]);
+            self.answer.drain(..length);
+            done += Size::try_from(length)?;
+        }
+        Ok(done)
     }
 
     /// Reads from what the process shares with others, and waits until there is something.
@@ -259,6 +284,9 @@ impl Wasi {
             return self.write_shared(memory, *shared, buffers).await;
         }
         let opened = self.file_for_data(fd, Rights::FD_WRITE)?;
+        if opened.is_channel {
+            return self.request(memory, buffers).await;
+        }
         let (node, appends) = (opened.node, opened.flags.contains(Fdflags::APPEND));
         let offset = if appends { self.vfs().attributes(node)?.size } else { opened.offset };
         let written = self.write_bytes(memory, node, buffers, offset)?;
@@ -475,7 +503,10 @@ fn guest_buffers(memory: &GuestMemory<'_>, buffers: IovecArray) -> Result<Vec<Gu
     }))
 }
 
-fn guest_const_buffers(memory: &GuestMemory<'_>, buffers: CiovecArray) -> Result<Vec<GuestPtr<[u8]>>, Error> {
+pub(super) fn guest_const_buffers(
+    memory: &GuestMemory<'_>,
+    buffers: CiovecArray,
+) -> Result<Vec<GuestPtr<[u8]>>, Error> {
     if buffers.len() > IOVECS_MAX {
         return Err(Errno::Inval.into());
     }

@@ -5,9 +5,10 @@ use sandglass_snapshots::{FsError, Kind};
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::Wasi;
-use super::descriptor::Opened;
+use super::descriptor::{Descriptor, Opened};
 use super::file::{possible, slice};
 use super::preview1::types::{self, Errno, Error, Fd, Fdflags, Filestat, Fstflags, Lookupflags, Oflags, Rights};
+use crate::vfs::Device;
 use crate::vfs::resolve::{PATH_BYTES_MAX, Resolved};
 
 const FILE_MODE: u16 = 0o644;
@@ -82,8 +83,8 @@ impl Wasi {
         if is_directory && (open.base.contains(Rights::FD_WRITE) || truncates) {
             return Err(Errno::Isdir.into());
         }
-        let is_device = self.vfs().device(node).is_some();
-        if !is_directory && !is_device && (writes || truncates) && !self.vfs().is_writable(node) {
+        let device = self.vfs().device(node);
+        if !is_directory && device.is_none() && (writes || truncates) && !self.vfs().is_writable(node) {
             return Err(Errno::Rofs.into());
         }
         if truncates && place.node.is_some() {
@@ -91,15 +92,14 @@ impl Wasi {
         }
         self.vfs().retain(node)?;
         let opened = Opened {
-            node,
-            is_directory,
-            offset: 0,
             flags: open.descriptor_flags,
             base: open.base & inheriting & possible(is_directory),
             inheriting: open.inheriting & inheriting,
-            preopen: None,
+            is_channel: device == Some(Device::Processes),
+            opened_at: place.name.map(|name| (place.parent, name)),
+            ..Opened::found(node, is_directory)
         };
-        self.descriptors.insert(opened)
+        self.descriptors.insert(Descriptor::Opened(opened))
     }
 
     pub(super) fn create_directory(

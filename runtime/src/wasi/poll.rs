@@ -42,7 +42,7 @@ impl Wasi {
                 SubscriptionU::FdWrite(file) => files.push((userdata, file.file_descriptor, false)),
             }
         }
-        let start = self.clock.monotonic();
+        let start = self.monotonic();
         let shortest = clocks.iter().map(|(_, wait)| *wait).min();
         let mut ready = loop {
             let mut ready = failed.clone();
@@ -50,7 +50,7 @@ impl Wasi {
                 let found = if *reads { self.readable(*userdata, *fd)? } else { self.writable(*userdata, *fd)? };
                 ready.extend(found);
             }
-            let waited = self.clock.monotonic().saturating_sub(start);
+            let waited = self.monotonic().saturating_sub(start);
             let left = shortest.map(|shortest| shortest.saturating_sub(waited));
             if !ready.is_empty() {
                 clocks.retain(|(_, wait)| wait.is_zero());
@@ -75,7 +75,7 @@ impl Wasi {
 
     fn wait_for(&self, clock: &SubscriptionClock) -> Result<Duration, Errno> {
         let now = match clock.id {
-            Clockid::Monotonic => self.clock.monotonic(),
+            Clockid::Monotonic => self.monotonic(),
             Clockid::Realtime => Duration::from_nanos(u64::try_from(self.clock.now().0).unwrap_or_default()),
             Clockid::ProcessCputimeId | Clockid::ThreadCputimeId => return Err(Errno::Notsup),
         };

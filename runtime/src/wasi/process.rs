@@ -39,7 +39,7 @@ impl Wasi {
     pub(super) fn clock_time(&self, clock: Clockid) -> Result<Timestamp, Error> {
         match clock {
             Clockid::Realtime => Ok(Timestamp::try_from(self.clock.now().0)?),
-            Clockid::Monotonic => Ok(Timestamp::try_from(self.clock.monotonic().as_nanos())?),
+            Clockid::Monotonic => Ok(Timestamp::try_from(self.monotonic().as_nanos())?),
             Clockid::ProcessCputimeId | Clockid::ThreadCputimeId => Err(Errno::Badf.into()),
         }
     }

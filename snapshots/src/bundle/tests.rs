@@ -181,7 +181,7 @@ fn a_bundle_that_is_put_together_wrongly_is_refused_with_a_name() {
     for (bytes, says) in [
         (&b"\x09what"[..], "kind is 9"),
         (b"\x07an entry", "kind is 7"),
-        (b"\x05memory", "kind is 5"),
+        (b"\x05memory", "the version of a memory image"),
         (b"\x01\x01\x00junk", "left over"),
         (b"\x01\x02\x00", "version"),
         (b"\x06\x01", "too early"),

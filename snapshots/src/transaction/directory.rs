@@ -36,6 +36,15 @@ impl Transaction {
         }
     }
 
+    /// Returns the directory and name of an inode that was looked up; none for the root, and for a file with several names.
+    #[must_use]
+    pub fn place_of(&self, inode: Inode) -> Option<(Inode, Bytes)> {
+        match &self.live.get(&inode)?.place {
+            Place::Entry(parent, name) => Some((*parent, name.clone())),
+            Place::Root | Place::Table | Place::Gone => None,
+        }
+    }
+
     /// Makes an empty file.
     ///
     /// # Errors

@@ -23,12 +23,14 @@ impl Transaction {
     /// # Errors
     /// The store could not be read.
     pub fn seal_in_place(&mut self) -> Result<Sealed, StoreError> {
-        let unchanged = self.base.filter(|_| self.dirty.is_empty());
+        let unchanged = self.base.filter(|_| self.dirty.is_empty() && !self.sessions_changed);
         if let Some(state) = unchanged {
             return Ok(Sealed { state, changed: false, usage: self.usage_of_names(), nodes: NodeBatch::new() });
         }
         let mut batch = NodeBatch::new();
         batch.hold(self.hold.clone());
+        batch.merge(std::mem::take(&mut self.session_nodes));
+        self.sessions_changed = false;
         for inode in self.deepest_first() {
             self.seal_inode(inode, &mut batch).map_err(into_store_error)?;
         }

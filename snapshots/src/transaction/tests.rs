@@ -31,6 +31,10 @@ impl MemoryNodes {
         sealed.state
     }
 
+    pub(crate) fn add(&self, nodes: NodeBatch) {
+        self.nodes.lock().unwrap().merge(nodes);
+    }
+
     pub(crate) fn reads(&self) -> usize {
         self.reads.load(std::sync::atomic::Ordering::Relaxed)
     }

@@ -3,13 +3,14 @@
 //! What was found whole is remembered, so that checking a thousand states of one sandbox costs little more than checking
 //! one. What is not whole is told with its path, each time it is met.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::StoreError;
 use crate::id::{NodeId, StateId};
+use crate::image;
 use crate::node::{NodeKind, NodeSource};
 use crate::state::State;
 use crate::tree::directory::{Decoded, LEAF_ENTRIES_MAX, Node, decode, slot};
@@ -68,6 +69,7 @@ impl Summary {
 pub(crate) struct Memory {
     directories: HashMap<NodeId, Summary>,
     files: HashMap<(NodeId, u64), ()>,
+    images: HashSet<NodeId>,
 }
 
 /// Checks one state; returns what is wrong with it, at most 100 problems.
@@ -115,6 +117,9 @@ pub(crate) fn problems_of(
         if let Some(descriptors) = &session.descriptors {
             let length = source.blob_length(descriptors);
             check.survives(b"", length)?;
+        }
+        if let Some(image) = &session.image {
+            check.image(image)?;
         }
     }
     Ok(check.problems)
@@ -254,6 +259,23 @@ impl Walk<'_> {
                 Ok(count)
             }
         }
+    }
+
+    /// Checks that every node of a memory image is there and is one.
+    fn image(&mut self, root: &NodeId) -> Result<(), StoreError> {
+        let mut waiting = vec![*root];
+        while let Some(id) = waiting.pop() {
+            if self.memory.images.contains(&id) {
+                continue;
+            }
+            let below = self.source.node(&id).and_then(|bytes| image::children(&bytes).map_err(|e| damaged(&id, e)));
+            let Some(below) = self.survives(b"", below)? else { continue };
+            waiting.extend(below);
+            if self.problems.is_empty() {
+                self.memory.images.insert(id);
+            }
+        }
+        Ok(())
     }
 
     fn content(&mut self, path: &[u8], record: &Record) -> Result<(), StoreError> {

@@ -115,6 +115,7 @@ async fn start(guest: &Arc<Guest>, trial: Trial) -> Result<Run, GuestError> {
         guest,
         pins: &pins,
         invocation: &invocation,
+        session: None,
         transaction,
         mounts: Vec::new(),
         limits: &limits,

@@ -1,0 +1,199 @@
+//! Memory that the engine's instances live in: reserved address space with an image mapped into it.
+
+#![expect(unsafe_code, reason = "mapping memory that compiled code uses without checks")]
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
+use wasmtime::{Instance, InstancePre, LinearMemory, MemoryCreator, MemoryType, Store};
+
+use super::Image;
+
+/// Address space before a memory that nothing may touch, in bytes: what a wrong sign extension of an address would reach.
+const GUARD_BEFORE_BYTES: usize = 2 << 30;
+
+thread_local! {
+    /// The image for the memory that this thread is about to make.
+    static OFFERED: RefCell<Option<Arc<Image>>> = const { RefCell::new(None) };
+}
+
+/// Makes the memories of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Memories;
+
+/// Makes an instance whose memory begins as an image.
+///
+/// # Errors
+/// What making the instance says.
+pub(crate) async fn instantiate<T: Send + 'static>(
+    instance: &InstancePre<T>,
+    store: &mut Store<T>,
+    image: &Arc<Image>,
+) -> wasmtime::Result<Instance> {
+    let mut making = pin!(instance.instantiate_async(store));
+    poll_fn(|context| {
+        // The engine asks for the memory on this thread, while this runs.
+        let _offered = Offer::new(image);
+        making.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Takes the offer back when the thread goes on to something else.
+struct Offer;
+
+impl Offer {
+    fn new(image: &Arc<Image>) -> Self {
+        OFFERED.set(Some(Arc::clone(image)));
+        Self
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        OFFERED.set(None);
+    }
+}
+
+/// One memory: a reservation of addresses, of which the first `bytes` after the guard can be used.
+struct Mapped {
+    /// The reservation, guards included. It is this value's alone, and goes with it.
+    reserved: NonNull<u8>,
+    reserved_bytes: usize,
+    bytes: usize,
+    capacity_bytes: usize,
+}
+
+// SAFETY: the mapping is owned by the value; which thread uses or unmaps it makes no difference.
+unsafe impl Send for Mapped {}
+// SAFETY: shared references give out numbers and a pointer only.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    fn new(image: Option<&Image>, bytes: usize, capacity_bytes: usize, guard_bytes: usize) -> io::Result<Self> {
+        let reserved_bytes =
+            [GUARD_BEFORE_BYTES, capacity_bytes, guard_bytes].into_iter().try_fold(0, usize::checked_add);
+        let reserved_bytes = reserved_bytes.ok_or(io::ErrorKind::OutOfMemory)?;
+        if bytes > capacity_bytes || image.is_some_and(|image| image.bytes() > bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping where the kernel finds room; nothing else is there.
+        let reserved = unsafe { mmap_anonymous(std::ptr::null_mut(), reserved_bytes, ProtFlags::empty(), flags)? };
+        let reserved = NonNull::new(reserved.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mut mapped = Self { reserved, reserved_bytes, bytes: 0, capacity_bytes };
+        if let Some(image) = image {
+            let protection = ProtFlags::READ | ProtFlags::WRITE;
+            let flags = flags | MapFlags::FIXED;
+            // SAFETY: the range lies in the reservation just made, since the image is not larger than the capacity, and nobody
+            // uses it yet. The file is sealed: it can't become shorter, so no access faults, nor change under the mapping.
+            unsafe { mmap(mapped.as_ptr().cast(), image.bytes(), protection, flags, image.file(), 0)? };
+            mapped.bytes = image.bytes();
+        }
+        mapped.extend(bytes)?;
+        Ok(mapped)
+    }
+
+    /// Makes more of the reservation usable; it reads as zeros.
+    fn extend(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes > self.capacity_bytes {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
+            // SAFETY: the range lies in this value's reservation (checked above), behind what is in use.
+            unsafe {
+                let from = self.as_ptr().add(self.bytes);
+                mprotect(from.cast(), more, MprotectFlags::READ | MprotectFlags::WRITE)?;
+            }
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the reservation is this value's, and the engine drops it when nothing uses it any more.
+        let unmapped = unsafe { munmap(self.reserved.as_ptr().cast(), self.reserved_bytes) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+// SAFETY: the memory never moves, its first `bytes` can be read and written, and what follows up to the end of the guard behind
+// the capacity is mapped without access for as long as the value lives.
+unsafe impl LinearMemory for Mapped {
+    fn byte_size(&self) -> usize {
+        self.bytes
+    }
+
+    fn byte_capacity(&self) -> usize {
+        self.capacity_bytes
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        Ok(self.extend(new_size)?)
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        // SAFETY: the reservation is longer than the guard.
+        unsafe { self.reserved.as_ptr().add(GUARD_BEFORE_BYTES) }
+    }
+}
+
+// SAFETY: memories are made as the engine asks: with its capacity reserved and its guard behind, see `Mapped`.
+unsafe impl MemoryCreator for Memories {
+    fn new_memory(
+        &self,
+        _kind: MemoryType,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved_size_in_bytes: Option<usize>,
+        guard_size_in_bytes: usize,
+    ) -> Result<Box<dyn LinearMemory>, String> {
+        let offered = OFFERED.with_borrow_mut(|offered| offered.take_if(|image| image.minimum_bytes() == minimum));
+        let bytes = offered.as_ref().map_or(minimum, |image| image.bytes().max(minimum));
+        let capacity = reserved_size_in_bytes.or(maximum).unwrap_or(bytes).max(bytes);
+        let mapped = Mapped::new(offered.as_deref(), bytes, capacity, guard_size_in_bytes);
+        mapped.map(|mapped| Box::new(mapped) as Box<dyn LinearMemory>).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{PAGE_BYTES, dirty};
+
+    #[test]
+    fn memories_of_an_image_share_it_and_keep_what_they_write() {
+        let mut content = vec![0; 2 * 65_536];
+        content[70_000] = 1;
+        let image = Arc::new(Image::new(&content, 65_536).unwrap());
+        let make = || Mapped::new(Some(&image), 3 * 65_536, 8 * 65_536, 65_536).unwrap();
+        let (mut one, other) = (make(), make());
+        one.grow_to(4 * 65_536).unwrap();
+        one.grow_to(9 * 65_536).unwrap_err();
+        assert_eq!((one.byte_size(), other.byte_size()), (4 * 65_536, 3 * 65_536));
+        // SAFETY: both live, and nobody else has them.
+        let (written, read) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(one.as_ptr(), one.byte_size()),
+                std::slice::from_raw_parts(other.as_ptr(), other.byte_size()),
+            )
+        };
+        assert!(written[..content.len()] == content && written[content.len()..].iter().all(|byte| *byte == 0));
+        assert_eq!(dirty::pages(written).unwrap(), [], "reading is not writing");
+        let places = [5, 70_000, 2 * 65_536 + 1, 4 * 65_536 - 1];
+        places.into_iter().for_each(|at| written[at] = 7);
+        assert!(read[..content.len()] == content);
+        let found: Vec<usize> = dirty::pages(written).unwrap().into_iter().flatten().collect();
+        assert_eq!(found, places.map(|at| at / PAGE_BYTES));
+        // The table does not tell pages of zeros that were only read from written ones.
+        let listed: Vec<usize> = dirty::pages_by_table(written).unwrap().into_iter().flatten().collect();
+        assert!(found.iter().all(|page| listed.contains(page)), "{listed:?}");
+    }
+}
