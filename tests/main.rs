@@ -16,6 +16,7 @@ mod migration;
 mod mount;
 mod processes;
 mod revert;
+mod sessions;
 mod shell;
 mod support;
 mod tools;

@@ -66,6 +66,7 @@ pub(crate) const NEEDS: &[(&str, &str, Scope, Bound)] = {
         ("DELETE", "/v1/sandboxes/{sandbox}/calls/{call}", Call, Pinned),
         ("GET", "/v1/sandboxes/{sandbox}/calls/{call}/events", Read, Pinned),
         ("GET", "/v1/sandboxes/{sandbox}/calls/{call}/diff", Read, Pinned),
+        ("GET", "/v1/sandboxes/{sandbox}/sessions", Read, Pinned),
         ("POST", "/v1/sandboxes/{sandbox}/checkpoints", Undo, Pinned),
         ("GET", "/v1/sandboxes/{sandbox}/checkpoints", Read, Pinned),
         ("DELETE", "/v1/sandboxes/{sandbox}/checkpoints/{name}", Admin, Pinned),

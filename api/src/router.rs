@@ -65,6 +65,7 @@ pub(crate) fn documented(
         .routes(routes!(calls::get, calls::cancel))
         .routes(routes!(calls::events))
         .routes(routes!(calls::diff))
+        .routes(routes!(calls::sessions))
         .routes(routes!(history::history))
         .routes(routes!(checkpoints::list))
         .routes(routes!(checkpoints::delete))

@@ -70,6 +70,8 @@ struct Outcome {
 #[derive(Deserialize, Serialize)]
 struct Started {
     started_ns: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
 }
 
 /// Checks a call and queues it; see [`Sandbox::start`].
@@ -374,6 +376,7 @@ fn described(call: &Prepared, outcome: &Outcome, head: &Head, after: StateId, wa
         stderr: call.live.printed(Stream::Stderr),
         stdout_cut: cut,
         stderr_cut: cut,
+        session: call.session.clone(),
         result: outcome.result.clone(),
         before: head.state,
         after,
@@ -423,7 +426,7 @@ fn recorded(
         guest: Some(guest),
     };
     let mut operation = sandbox.operation(OperationKind::Call, head, call.after, &call.actor);
-    operation.detail = crate::sandbox::to_detail(&Started { started_ns: call.time.0 })?;
+    operation.detail = crate::sandbox::to_detail(&Started { started_ns: call.time.0, session: call.session.clone() })?;
     operation.call = Some(record);
     Ok((operation, nodes))
 }
@@ -460,6 +463,7 @@ pub(crate) fn from_entry(
     let (stderr, stderr_shortened) = output(&record.stderr)?;
     let result = record.result.map(|id| store.blob(&id)).transpose()?;
     let before = operation.before.unwrap_or(operation.after);
+    let kept: Option<Started> = serde_json::from_slice(&operation.detail).ok();
     Ok(Some(Call {
         id: record.id,
         seq: Some(entry.seq),
@@ -484,8 +488,8 @@ pub(crate) fn from_entry(
             output_bytes: record.usage.output_bytes,
         },
         undo: "full",
-        time: serde_json::from_slice(&operation.detail)
-            .map_or(entry.time, |Started { started_ns }| Timestamp(started_ns)),
+        time: kept.as_ref().map_or(entry.time, |kept| Timestamp(kept.started_ns)),
+        session: kept.and_then(|kept| kept.session),
         actor: operation.actor.clone(),
         guest: record.guest.map(|hash| sandbox.world().guests.name_of(&hash)),
         dry_run: false,

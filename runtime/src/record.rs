@@ -170,7 +170,9 @@ pub struct Call {
     pub stdout_cut: bool,
     /// Whether `stderr` lacks its end.
     pub stderr_cut: bool,
-    /// A session's final expression.
+    /// The session that it ran in; a fresh interpreter when there is none.
+    pub session: Option<String>,
+    /// A session's final expression, or what the function of an uploaded tool returned.
     pub result: Option<Value>,
     /// The state before.
     pub before: StateId,
@@ -190,6 +192,17 @@ pub struct Call {
     pub guest: Option<String>,
     /// Whether it left nothing behind.
     pub dry_run: bool,
+}
+
+/// A session of a sandbox: an interpreter that goes on from call to call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its name.
+    pub name: String,
+    /// The guest that it is an instance of.
+    pub guest: String,
+    /// Whether its memory is there; without, its next call begins anew.
+    pub has_memory: bool,
 }
 
 /// A call, in a list of operations.

@@ -327,6 +327,20 @@ impl Sandbox {
         Ok(Checkpoint { name: name.to_owned(), state: head.state, seq: entry.seq, time: entry.time })
     }
 
+    /// Returns the sessions that the head has, by name.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn sessions(&self) -> Result<Vec<crate::record::SessionInfo>, Error> {
+        let transaction = self.world().store.begin(self.head()?.state, self.quota())?;
+        let found = transaction.sessions().map(|(name, guest, image)| crate::record::SessionInfo {
+            name: name.to_owned(),
+            guest: self.world().guests.name_of(&guest),
+            has_memory: image.is_some(),
+        });
+        Ok(found.collect())
+    }
+
     /// Returns the named checkpoints, oldest first.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ Examples:
   sandglass call shop -- python3 tools/fix.py -v   a program in the sandbox, with its arguments
   sandglass call shop --code 'import sys; print(len(sys.stdin.read()))' --stdin - < big.txt
   sandglass call shop --tool files.text.count --arguments '{\"path\": \"/workspace/a.txt\"}'
+  sandglass call shop --session notes --code 'x = 41'   then: --session notes --code 'x + 1'
   sandglass call shop --dry-run --file risky.py    what would it do?";
 
 /// Run a tool in a sandbox. What it changes is one operation: `undo` takes it back.
@@ -63,6 +64,9 @@ pub(crate) struct Call {
     /// End it after this time, such as 500ms, 30s, 5m; never later than its policy does.
     #[arg(long, value_name = "TIME")]
     timeout: Option<Span>,
+    /// Go on in this session, whose variables, imports and open files last from call to call.
+    #[arg(long, short, value_name = "NAME")]
+    session: Option<String>,
     /// Run on a fork that is thrown away: shows what would happen.
     #[arg(long)]
     dry_run: bool,
@@ -111,8 +115,13 @@ impl Call {
         }
         shown.end()?;
         if let Some(result) = &ended.result {
-            let text = serde_json::to_string(result).map_err(|error| Failure::new(error.to_string()))?;
-            console.print(&terminal::json(&text))?;
+            // A session shows values as its interpreter does.
+            if let (Some(_), Some(text)) = (&ended.session, result.as_str()) {
+                console.print(&terminal::lines(text))?;
+            } else {
+                let text = serde_json::to_string(result).map_err(|error| Failure::new(error.to_string()))?;
+                console.print(&terminal::json(&text))?;
+            }
         }
         self.tell(console, &ended);
         Ok(exit_code(&ended))
@@ -145,7 +154,7 @@ impl Call {
         Ok(CreateCall {
             tool: self.tool.clone(),
             arguments: Value::Object(arguments),
-            session: None,
+            session: self.session.clone(),
             timeout_ms: self.timeout.map(Span::milliseconds),
             stdin,
             dry_run: self.dry_run,

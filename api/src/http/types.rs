@@ -18,7 +18,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
+pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus, Session};
 pub use mount::{CreateMount, Mount};
 pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
 pub use tool::{Tool, ToolFunction, ToolKind, ToolUpload};

@@ -83,6 +83,7 @@ pub(crate) fn call(call: &runtime::Call) -> types::Call {
         stderr,
         stderr_base64,
         stderr_truncated: call.stderr_cut,
+        session: call.session.clone(),
         result: call.result.clone(),
         before: call.before.to_string(),
         after: call.after.to_string(),

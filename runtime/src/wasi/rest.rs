@@ -1,6 +1,6 @@
 //! A guest's descriptors at rest: what a session keeps of them between two calls, and how they come back over other files.
 //!
-//! A file is found again by its path and must be the same one, by its number. What is not there any more, or can't be carried (the end
+//! A file is found again by its path, or by another name in the same directory, and must be the same one, by its number. What is not there any more, or can't be carried (the end
 //! of a pipe), leaves a descriptor that answers every use with `EBADF`: never another file's bytes, never a wait without end.
 
 use serde::{Deserialize, Serialize};
@@ -132,8 +132,10 @@ impl Wasi {
         };
         let mut state = self.kernel.lock();
         let root = state.vfs.root();
-        let found = state.vfs.resolve_from(root, &path, false).ok().and_then(|place| place.node);
-        let Some(node) = found.filter(|node| node.inode().0 == inode) else { return Descriptor::Inherited(LOST) };
+        let place = state.vfs.resolve_from(root, &path, false).ok();
+        let found = place.as_ref().and_then(|place| place.node).filter(|node| node.inode().0 == inode);
+        let found = found.or_else(|| renamed(&mut state, place?.parent, inode));
+        let Some(node) = found else { return Descriptor::Inherited(LOST) };
         let is_directory =
             state.vfs.attributes(node).is_ok_and(|found| found.kind == sandglass_snapshots::Kind::Directory);
         let (base, flags) = (Rights::from_bits_truncate(base), Fdflags::from_bits_truncate(flags));
@@ -159,6 +161,14 @@ impl Wasi {
             ..Opened::found(node, is_directory)
         })
     }
+}
+
+/// Looks for a file by its number where it was: it may have another name now.
+fn renamed(state: &mut State, directory: Node, inode: u64) -> Option<Node> {
+    const ENTRIES_MAX: usize = 4096;
+    let entries = state.vfs.read_directory(directory, 0, ENTRIES_MAX).ok()?;
+    let found = entries.into_iter().find(|entry| entry.inode.0 == inode)?;
+    state.vfs.lookup(directory, &found.name).ok()
 }
 
 fn kept(state: &mut State, opened: &Opened, offset: u64, shared: bool) -> What {

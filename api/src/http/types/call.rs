@@ -18,9 +18,10 @@ pub struct CreateCall {
     /// tool.
     #[schema(value_type = Object)]
     pub arguments: Value,
-    /// The session to run in; a fresh interpreter when absent.
+    /// The session to run in: an interpreter that goes on from call to call, and that is made when there is none of this name. Absent:
+    /// a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     pub session: Option<String>,
     /// A wall limit in milliseconds, shorter than the policy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +34,17 @@ pub struct CreateCall {
     /// Run on a fork that is thrown away: the answer tells what would have happened.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// A session: an interpreter that goes on from call to call.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its name.
+    pub name: String,
+    /// The guest that it is an instance of.
+    pub guest: String,
+    /// Whether its memory is there; without, its next call begins anew.
+    pub has_memory: bool,
 }
 
 /// How a call ended.
@@ -110,7 +122,11 @@ pub struct Call {
     pub stderr_base64: Option<String>,
     /// Whether `stderr` lacks its end.
     pub stderr_truncated: bool,
-    /// What the function of an uploaded tool returned.
+    /// The session that it ran in.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// The value of the code's last expression, as `repr` shows it, when it ran in a session; what the function of an uploaded tool
+    /// returned.
     pub result: Option<Value>,
     /// The state before.
     pub before: String,
