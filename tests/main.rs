@@ -8,6 +8,7 @@ mod client;
 mod demo;
 mod examples;
 mod exchange;
+mod git;
 mod http;
 mod kill;
 mod limits;

@@ -148,6 +148,57 @@ fn python_starts_programs() {
 }
 
 #[test]
+fn a_job_that_ends_disturbs_nobody() {
+    let server = Server::shared();
+    server.create("shell-jobs");
+    let run = |command: &str| printed(server, "shell-jobs", command);
+    // SIGCHLD comes while the shell reads what a substitution prints.
+    assert_eq!(run("true & x=$(echo hi | cat); echo \"[$x]\"; wait"), "[hi]\n");
+    assert_eq!(run("for i in 1 2 3; do true & (( $(jobs -rp | wc -l) >= 0 )) && echo $i; done; wait"), "1\n2\n3\n");
+    assert_eq!(run("true & read -r line < <(sleep 0.05; echo late); echo $line; wait"), "late\n");
+    assert_eq!(run("trap 'echo trapped' USR1; (sleep 0.05; kill -USR1 $$) & wait; echo $?; wait"), "trapped\n138\n");
+}
+
+#[test]
+fn commands_search_and_say_why_they_are_not_there() {
+    let server = Server::shared();
+    server.create("shell-search");
+    let run = |command: &str| printed(server, "shell-search", command);
+    run("mkdir -p src; echo 'let needle = 1;' > src/a.rs; echo nothing > b.txt; printf 'x\\0\\1long enough\\0' > bin");
+    assert_eq!(
+        run("rg -n needle; cd src; rg -l needle; echo 'a needle' | rg -o needle"),
+        "src/a.rs:1:let needle = 1;\na.rs\nneedle\n"
+    );
+    assert_eq!(
+        run("rev <<< abc; printf 'a b\\nccc d\\n' | column -t; strings bin; hexdump -C <<< hi | head -1 | cut -c1-18"),
+        "cba\na    b\nccc  d\nlong enough\n00000000  68 69 0a\n"
+    );
+    assert_eq!(
+        run("TZ=America/New_York date -d @0 +%H:%M%z; echo x | gzip > f.gz; zgrep -c x f.gz; echo paged | less"),
+        "19:00-0500\n1\npaged\n"
+    );
+    assert_eq!(
+        run(
+            "python3 -c 'import datetime, zoneinfo; print(datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo(\"Asia/Tokyo\")).utcoffset())'"
+        ),
+        "9:00:00\n"
+    );
+    for (command, code, word) in [
+        ("curl https://example.com", 6, "no network"),
+        ("wget example.com", 4, "no network"),
+        ("ssh host", 255, "no network"),
+        ("apt-get install -y x", 100, "nothing can be installed"),
+        ("pip install x", 1, "nothing can be installed"),
+        ("sudo ls", 127, "not here"),
+        ("frobnicate", 127, "command not found"),
+    ] {
+        let call = shell(server, "shell-search", command);
+        assert_eq!((&call["exit_code"], &call["stdout"]), (&json!(code), &json!("")), "{command}: {call}");
+        assert!(call["stderr"].as_str().unwrap().contains(word), "{command}: {call}");
+    }
+}
+
+#[test]
 fn hostile_shells_end_alone() {
     let server = Server::shared();
     let policy = json!({ "version": 1, "limits": { "cpu": "2s", "wall": "5s", "memory": "128MiB", "output": "1MiB" } });

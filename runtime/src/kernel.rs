@@ -106,8 +106,13 @@ impl Kernel {
             slept: false,
         };
         let mut descriptors = Descriptors::new(limits.open_files);
+        // Programs that search what is piped into them, or else the directory, ask what their standard input is.
+        let nothing = state.stdin.is_empty().then(|| state.vfs.resolve_from(root, b"/dev/null", true).ok());
+        let nothing =
+            nothing.flatten().and_then(|found| found.found().ok()).filter(|node| state.vfs.retain(*node).is_ok());
+        let stdin = nothing.map_or(Target::Stdin { position: 0 }, |node| Target::Node { node, offset: 0 });
         let targets = [
-            (Target::Stdin { position: 0 }, status::READ),
+            (stdin, status::READ),
             (Target::Output(Stream::Stdout), status::WRITE),
             (Target::Output(Stream::Stderr), status::WRITE),
         ];

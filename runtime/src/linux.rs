@@ -27,8 +27,6 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// What a system call costs besides the bytes that it moves, and how many of those an instruction is worth.
 const CALL_FUEL: u64 = 500;
 const BYTES_PER_FUEL: u64 = 2;
-/// An answer for the guest's library: a signal came; call its handlers, and try again if they allow it.
-const RESTART: i32 = -512;
 
 /// The host's side of one process that runs such a guest.
 pub(crate) struct Linux {
@@ -203,17 +201,18 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
             if call.state.ended(call.pid).is_some() && linux.lenders.is_empty() {
                 return Err(wasmtime::Error::new(Left::Killed));
             }
-            let signalled = call.state.process(call.pid).is_ok_and(|process| process.deliverable().is_some());
-            if signalled {
+            let process = call.state.process(call.pid).ok();
+            let interrupted = process.is_some_and(|process| process.is_interrupted(abi::restarts(number)));
+            if process.is_some_and(|process| process.deliverable().is_some()) {
                 // The library looks there when the call comes back.
                 drop(call.guest.put_u32(linux.signal_flag, 1));
             }
             let until = call.deadline.iter().copied().chain(alarm).min();
-            (outcome, until, signalled)
+            (outcome, until, interrupted)
         };
         match outcome {
             Err(Fault::Wait) if is_interrupted => {
-                return Ok(if abi::restarts(number) { RESTART } else { -Errno::EINTR.0 });
+                return Ok(-Errno::EINTR.0);
             }
             Err(Fault::Wait) => {
                 let kernel = linux.kernel.clone();

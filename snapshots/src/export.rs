@@ -105,14 +105,15 @@ impl Export<'_> {
     fn entry(&mut self, path: &[u8], record: Record) -> Result<Option<Option<NodeId>>, StoreError> {
         let record = if record.is_linked() {
             let inode = record.inode;
+            let found = self.links.get(&inode.0.to_be_bytes(), self.nodes)?;
+            let found = found.ok_or_else(|| StoreError::UnknownPath(format!("/{}", path.escape_ascii())))?;
             if let Some(first) = self.first_names.get(&inode) {
                 let first = first.clone();
-                self.append(EntryType::Link, path, &first, &record, &mut io::empty())?;
+                self.append(EntryType::Link, path, &first, &found, &mut io::empty())?;
                 return Ok(None);
             }
             self.first_names.insert(inode, path.to_vec());
-            let found = self.links.get(&inode.0.to_be_bytes(), self.nodes)?;
-            found.ok_or_else(|| StoreError::UnknownPath(format!("/{}", path.escape_ascii())))?
+            found
         } else {
             record
         };

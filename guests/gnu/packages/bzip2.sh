@@ -8,4 +8,10 @@ build() {
   cd "$work/bzip2"
   defines=-D_FILE_OFFSET_BITS=64 linked bzip2 bzip2.c libbz2.a
 }
-publish() { program "$work/bzip2/bzip2" bzip2; }
+publish() {
+  cd "$work/bzip2"
+  program bzip2 bzip2
+  cp bzdiff bzcmp
+  cp bzmore bzless
+  commands bzip2-files bzcmp bzdiff bzgrep bzless bzmore
+}

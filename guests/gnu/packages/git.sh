@@ -43,11 +43,14 @@ HAVE_SYNC_FILE_RANGE =
 EOF
   nice make -s -j"${JOBS:-2}" uname_S=Linux uname_M=wasm32 uname_R=6 uname_V=1 uname_O=GNU/Linux git \
     $scripts
+  make -s -C templates SHELL_PATH=/bin/sh PERL_PATH=/usr/bin/perl
 }
 # What git still has as shell scripts (bisect and submodule are among them) goes to /usr/lib/git-core.
 scripts="git-bisect git-filter-branch git-merge-octopus git-merge-one-file git-merge-resolve git-request-pull git-submodule git-sh-i18n git-sh-setup"
 publish() {
   program "$work/git/git" git
-  tar cf "$work/git-core.tar" -C "$work/git" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=755 $scripts
-  zstd -q -19 -f "$work/git-core.tar" -o "$out/git-core.tar.zst"
+  mkdir -p "$work/git-files/usr/lib/git-core" "$work/git-files/usr/share/git-core"
+  (cd "$work/git" && cp $scripts "$here/own/git-core/"* "$work/git-files/usr/lib/git-core")
+  cp -r "$work/git/templates/blt" "$work/git-files/usr/share/git-core/templates"
+  files git-files "$work/git-files"
 }

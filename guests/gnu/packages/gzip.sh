@@ -9,6 +9,10 @@ build() {
   configured --disable-nls --disable-threads
   built -C lib
   built version.c version.h
-  built gzip
+  built gzip $scripts
 }
-publish() { program gzip gzip; }
+scripts="zcmp zdiff zegrep zfgrep zforce zgrep zless zmore znew"
+publish() {
+  program gzip gzip
+  commands gzip-files $scripts
+}

@@ -12,4 +12,7 @@ build() {
   built -C src/liblzma
   built -C src/xz
 }
-publish() { program src/xz/xz xz; }
+publish() {
+  program src/xz/xz xz
+  (cd src/scripts && cp xzdiff xzcmp && commands xz-files xzcmp xzdiff xzgrep xzless xzmore)
+}

@@ -1,4 +1,4 @@
-//! A guest's standard library as files of the sandbox.
+//! What a guest looks for besides itself, as files of the sandbox: a standard library, scripts, tables.
 
 use std::io::{Cursor, Read};
 
@@ -15,11 +15,31 @@ const DATA_FILES_MAX: usize = 10_000;
 /// Returns the library's files by their paths in the sandbox: the archive, and those of its data.
 pub(super) fn lay_out(entry: &Entry, archive: &Bytes) -> Result<Vec<(String, Bytes)>, GuestError> {
     let folder = entry.folder.trim_matches('/');
-    let mut files = vec![(format!("{folder}/{}", entry.file), archive.clone())];
+    let Some(file) = &entry.file else {
+        return unpack_tar(folder, archive).map_err(GuestError::io("unpacking a library"));
+    };
+    let mut files = vec![(format!("{folder}/{file}"), archive.clone())];
     if let Some(data) = &entry.data {
         let below = data.folder.trim_matches('/');
         for (name, bytes) in unpack(archive, &data.archive)? {
             files.push((format!("{below}/{name}"), bytes));
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the files of a compressed tar archive, below `folder`.
+fn unpack_tar(folder: &str, archive: &[u8]) -> std::io::Result<Vec<(String, Bytes)>> {
+    let mut unpacked = Vec::new();
+    zstd::Decoder::new(archive)?.take(DATA_BYTES_MAX).read_to_end(&mut unpacked)?;
+    let mut files = Vec::new();
+    for member in tar::Archive::new(&unpacked[..]).entries()? {
+        let mut member = member?;
+        if member.header().entry_type() == tar::EntryType::Regular {
+            let path = format!("{folder}/{}", member.path()?.display());
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes)?;
+            files.push((path.trim_start_matches('/').to_owned(), Bytes::from(bytes)));
         }
     }
     Ok(files)

@@ -114,7 +114,7 @@ pub(crate) struct Module {
     pub(crate) unpacked_bytes: Option<u64>,
 }
 
-/// The member of the package that holds the standard library, and where the guest looks for it.
+/// The member of the package that holds what a guest looks for as files, and where it looks for them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Library {
@@ -122,7 +122,8 @@ pub(crate) struct Library {
     pub(crate) bytes: u64,
     pub(crate) sha256: String,
     pub(crate) folder: String,
-    pub(crate) file: String,
+    /// The archive's own name in the folder. Without one the archive is a `.tar.zst` and its files lie there.
+    pub(crate) file: Option<String>,
     /// Files that the guest wants beside the archive, in an archive inside it.
     pub(crate) data: Option<Data>,
 }

@@ -12,11 +12,12 @@ use crate::vfs::{Library, Mount};
 
 /// Where commands are found; `/bin` has the same.
 const COMMANDS: &str = "usr/bin";
-const ETC: [(&str, &str); 6] = [
+const ETC: [(&str, &str); 7] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"),
     ("etc/group", "root:x:0:\nagent:x:1000:\n"),
     ("etc/hostname", "sandbox\n"),
     ("etc/hosts", "127.0.0.1\tlocalhost sandbox\n"),
+    ("etc/mtab", "sandglass / sandglass rw 0 0\n"),
     ("etc/os-release", "NAME=\"Sandglass\"\nID=sandglass\nPRETTY_NAME=\"Sandglass\"\n"),
     ("etc/shells", "/bin/sh\n/bin/bash\n"),
 ];
@@ -52,9 +53,13 @@ impl Root {
         }
         // Mounts lie on names of the root directory.
         let mut tops: BTreeMap<&str, Vec<(&str, Bytes)>> = BTreeMap::new();
+        let mut scripts = Vec::new();
         for (path, bytes) in &files {
             let (top, rest) = path.split_once('/').unwrap_or((path, ""));
             tops.entry(top).or_default().push((rest, bytes.clone()));
+            if let Some(name) = path.strip_prefix(COMMANDS).and_then(|rest| rest.strip_prefix('/')) {
+                scripts.push((name, bytes.clone()));
+            }
         }
         let (top, below) = COMMANDS.split_once('/').unwrap_or((COMMANDS, ""));
         tops.entry(top).or_default();
@@ -64,14 +69,14 @@ impl Root {
         let mut mounts: Vec<Mount> = tops
             .into_iter()
             .map(|(name, files)| {
-                let mut library = Library::new(files);
-                if name == top {
-                    library = library.with_programs(placed.iter().map(String::as_str).zip(names.iter().copied()));
-                }
+                // Programs first: a guest that is a command takes the place of a script of that name.
+                let programs = if name == top { &placed[..] } else { &[] };
+                let library = Library::of_programs(programs.iter().map(String::as_str).zip(names.iter().copied()));
+                let library = library.with_files(files);
                 Mount::Library { at: format!("/{name}").into_bytes(), library: Arc::new(library) }
             })
             .collect();
-        let bin = Library::new([]).with_programs(names.iter().copied().zip(names.iter().copied()));
+        let bin = Library::of_programs(names.iter().map(|name| (*name, *name))).with_files(scripts);
         mounts.push(Mount::Library { at: b"/bin".to_vec(), library: Arc::new(bin) });
         Ok(Self { mounts, commands })
     }

@@ -69,6 +69,8 @@ pub(crate) struct Process {
     pub(crate) mask: u16,
     pub(crate) pending: u64,
     pub(crate) blocked: u64,
+    /// Signals whose handlers let a call that waits go on (`SA_RESTART`).
+    pub(crate) restarting: u64,
     /// When it wants to be told that time is over, by the monotonic clock, and how long until the next time.
     pub(crate) alarm: Option<(Duration, Duration)>,
     /// Linear memory of its instance.
@@ -85,6 +87,14 @@ impl Process {
         (1..=signal::LAST).find(|number| {
             ready & signal::bit(*number) != 0 && self.dispositions[*number as usize] == Disposition::Handle
         })
+    }
+
+    /// Says whether a call that waits comes back for a signal. Handlers are called when a call comes back, so a call that is
+    /// to go on after them goes on before them.
+    pub(crate) fn is_interrupted(&self, restarts: bool) -> bool {
+        let ready = self.pending & !self.blocked & if restarts { !self.restarting } else { u64::MAX };
+        (1..=signal::LAST)
+            .any(|number| ready & signal::bit(number) != 0 && self.dispositions[number as usize] == Disposition::Handle)
     }
 
     /// Returns a signal that waits no longer and ends the process.
@@ -128,6 +138,7 @@ impl Processes {
             mask: 0o022,
             pending: 0,
             blocked: 0,
+            restarting: 0,
             alarm: None,
             memory_bytes: 0,
             dispositions: [Disposition::Default; signal::LAST as usize + 1],

@@ -34,7 +34,7 @@ numbers! {
     S_IFIFO = 0o010000 S_IFCHR = 0o020000 S_IFDIR = 0o040000 S_IFREG = 0o100000 S_IFLNK = 0o120000
 }
 
-/// Says whether a call that a signal interrupted may simply be made again.
+/// Says whether a call may go on waiting when a signal came whose handler lets it.
 pub(super) const fn restarts(number: u32) -> bool {
     !matches!(number, SYS_CLOCK_NANOSLEEP_TIME64 | SYS_PSELECT6_TIME64 | SYS_PPOLL_TIME64 | SYS_RT_SIGSUSPEND)
 }

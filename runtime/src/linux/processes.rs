@@ -129,8 +129,15 @@ impl Call<'_> {
     }
 
     pub(super) fn set_action(&mut self) -> Result<u32, Fault> {
-        let [number, what, ..] = self.arguments;
+        const RESTART: u32 = 0x1000_0000;
+        let [number, what, flags, ..] = self.arguments;
         self.state.set_disposition(self.pid, number, disposition(what))?;
+        let process = self.state.process_mut(self.pid)?;
+        if flags & RESTART == 0 {
+            process.restarting &= !crate::kernel::signal::bit(number);
+        } else {
+            process.restarting |= crate::kernel::signal::bit(number);
+        }
         Ok(0)
     }
 

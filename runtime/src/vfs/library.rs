@@ -55,11 +55,17 @@ impl Library {
         Self::from_items(files.into_iter().map(|(path, bytes)| (path, Item::File(bytes))))
     }
 
-    /// Adds programs, by their paths below the mount.
+    /// Returns a tree of programs of the host, by their paths below the mount.
     #[must_use]
-    pub fn with_programs<'a>(self, programs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub fn of_programs<'a>(programs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::from_items(programs.into_iter().map(|(path, name)| (path, Item::Program(Arc::from(name)))))
+    }
+
+    /// Adds files where nothing is yet.
+    #[must_use]
+    pub fn with_files<'a>(self, files: impl IntoIterator<Item = (&'a str, Bytes)>) -> Self {
         let mut items = Arc::unwrap_or_clone(self.items);
-        put(&mut items, programs.into_iter().map(|(path, name)| (path, Item::Program(Arc::from(name)))));
+        put(&mut items, files.into_iter().map(|(path, bytes)| (path, Item::File(bytes))));
         Self { items: Arc::new(items), base: self.base }
     }
 
@@ -118,6 +124,7 @@ impl Library {
     pub(super) fn attributes(&self, inode: Inode) -> Result<Attributes, FsError> {
         let (kind, mode, size) = match self.item(inode)? {
             Item::Directory { .. } => (Kind::Directory, 0o555, 0),
+            Item::File(bytes) if bytes.starts_with(b"#!") => (Kind::File, 0o555, bytes.len() as u64),
             Item::File(bytes) => (Kind::File, 0o444, bytes.len() as u64),
             Item::Device(_) => (Kind::File, 0o666, 0),
             Item::Program(name) => (Kind::File, 0o755, program_text(name).len() as u64),
