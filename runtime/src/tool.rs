@@ -22,10 +22,10 @@ struct Surroundings {
     cwd: Option<String>,
 }
 
-/// The arguments of `python`.
+/// The arguments of `python` and `javascript`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Python {
+struct Interpreter {
     code: Option<String>,
     argv: Option<Vec<String>>,
     stdin: Option<String>,
@@ -53,11 +53,13 @@ struct Shell {
 pub(crate) fn invocation(tool: &str, arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error> {
     match tool {
         "python" => python(arguments, stdin),
+        "javascript" => javascript(arguments, stdin),
         "shell" => shell(arguments, stdin),
         _ => {
             let shown: String = tool.chars().take(80).collect();
             let error = Error::not_found("unknown_tool", format!("there is no tool `{shown}`"));
-            Err(error.hinted("the tools are: python, shell, and what was uploaded; `GET /v1/tools` lists them"))
+            Err(error
+                .hinted("the tools are: python, shell, javascript, and what was uploaded; `GET /v1/tools` lists them"))
         }
     }
 }
@@ -66,13 +68,33 @@ fn python(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error>
     const SHAPE: &str =
         r#"give {"code": "..."} or {"argv": ["python3", "file.py", ...]}, and if needed "stdin", "env", "cwd""#;
     let refused = |message: String| Error::invalid("invalid_arguments", message).hinted(SHAPE);
-    let python = Python::deserialize(arguments).map_err(|error| refused(format!("arguments of python: {error}")))?;
+    let python =
+        Interpreter::deserialize(arguments).map_err(|error| refused(format!("arguments of python: {error}")))?;
     let program = match (python.code, python.argv) {
         (Some(code), None) => Program::Code(code),
         (None, Some(argv)) => Program::Argv(argv),
         _ => return Err(refused("arguments of python: either code or argv".to_owned())),
     };
     let surroundings = Surroundings { stdin: python.stdin, env: python.env, cwd: python.cwd };
+    checked(program, surroundings, stdin, &refused)
+}
+
+fn javascript(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error> {
+    const SHAPE: &str =
+        r#"give {"code": "..."} or {"argv": ["node", "file.js", ...]}, and if needed "stdin", "env", "cwd""#;
+    let refused = |message: String| Error::invalid("invalid_arguments", message).hinted(SHAPE);
+    let given =
+        Interpreter::deserialize(arguments).map_err(|error| refused(format!("arguments of javascript: {error}")))?;
+    let program = match (given.code, given.argv) {
+        // Code with `import` or a top-level `await` is a module, without having to say so.
+        (Some(code), None) => {
+            let words = ["node", "--experimental-detect-module", "-e", &code];
+            Program::Argv(words.map(str::to_owned).into())
+        }
+        (None, Some(argv)) => Program::Argv(argv),
+        _ => return Err(refused("arguments of javascript: either code or argv".to_owned())),
+    };
+    let surroundings = Surroundings { stdin: given.stdin, env: given.env, cwd: given.cwd };
     checked(program, surroundings, stdin, &refused)
 }
 

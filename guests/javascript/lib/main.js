@@ -83,8 +83,26 @@ function run(wanted, process) {
   define("__dirname", ".");
   require("globals").lazyModules();
   esm.referrer = process.cwd() + "/" + name;
+  if (require("bindings").options.has("--experimental-detect-module") && isModule(source, name)) {
+    return esm.runSource(source, process.cwd() + "/" + name + "1");
+  }
   const result = host.evaluate(source, name, 1);
   if (wanted.print) require("console_global").log(result);
+}
+
+/** Says whether code is none as a script, and some as a module. */
+function isModule(source, name) {
+  try {
+    host.evaluate(source, name, 1, true);
+    return false;
+  } catch (error) {
+    try {
+      host.compileModule(source, `file:///${name}?module`);
+      return true;
+    } catch {
+      throw error;
+    }
+  }
 }
 
 function readStdin() {

@@ -31,8 +31,16 @@ fn described(name: String) -> ToolInfo {
             ]),
         ),
         "javascript" => (
-            "Runs JavaScript in the sandbox. Files below /workspace stay from call to call.",
-            started(&[("code", json!({ "type": "string", "description": "the code to run" }))]),
+            "Runs JavaScript in the sandbox, with the modules of Node.js. Files below /workspace stay from call to call; variables \
+             do not. Print what you want to see.",
+            started(&[
+                ("code", json!({ "type": "string", "description": "the code to run" })),
+                (
+                    "argv",
+                    json!({ "type": "array", "items": { "type": "string" }, "minItems": 1,
+                        "description": "a command line instead of code, such as [\"node\", \"file.js\"]" }),
+                ),
+            ]),
         ),
         "shell" => (
             "Runs a bash command line in the sandbox, with the usual commands. Files below /workspace stay from call to call.",
