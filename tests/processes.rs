@@ -156,6 +156,8 @@ fn a_job_that_ends_disturbs_nobody() {
     assert_eq!(run("true & x=$(echo hi | cat); echo \"[$x]\"; wait"), "[hi]\n");
     assert_eq!(run("for i in 1 2 3; do true & (( $(jobs -rp | wc -l) >= 0 )) && echo $i; done; wait"), "1\n2\n3\n");
     assert_eq!(run("true & read -r line < <(sleep 0.05; echo late); echo $line; wait"), "late\n");
+    // A handler that lets calls go on is called at once when it is to end the program.
+    assert_eq!(run("sleep 2 | timeout 0.1 bzip2 > /dev/null 2>&1; echo ${PIPESTATUS[1]}"), "124\n");
     assert_eq!(run("trap 'echo trapped' USR1; (sleep 0.05; kill -USR1 $$) & wait; echo $?; wait"), "trapped\n138\n");
 }
 

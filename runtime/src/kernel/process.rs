@@ -89,12 +89,16 @@ impl Process {
         })
     }
 
-    /// Says whether a call that waits comes back for a signal. Handlers are called when a call comes back, so a call that is
-    /// to go on after them goes on before them.
+    /// Says whether a call that waits comes back for a signal. Handlers are called when a call comes back, and the library does
+    /// not make it again. So a call goes on before a handler with `SA_RESTART` instead of after it, but only when the signal is
+    /// one that tells something: who is to end must not have to wait for that.
     pub(crate) fn is_interrupted(&self, restarts: bool) -> bool {
-        let ready = self.pending & !self.blocked & if restarts { !self.restarting } else { u64::MAX };
-        (1..=signal::LAST)
-            .any(|number| ready & signal::bit(number) != 0 && self.dispositions[number as usize] == Disposition::Handle)
+        let ready = self.pending & !self.blocked;
+        (1..=signal::LAST).any(|number| {
+            let bit = signal::bit(number);
+            let waits = restarts && self.restarting & bit != 0 && is_harmless(number);
+            ready & bit != 0 && self.dispositions[number as usize] == Disposition::Handle && !waits
+        })
     }
 
     /// Returns a signal that waits no longer and ends the process.
