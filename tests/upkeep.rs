@@ -94,7 +94,8 @@ fn what_is_no_longer_kept_is_given_back_to_the_disk() {
     assert!(done["freed_bytes"].as_u64().unwrap() > 15_000_000, "{done}");
     let left = server.get("/v1/store").ok(200)["store"].clone();
     let number = |weight: &Value, name: &str| weight[name].as_u64().unwrap();
-    assert!(number(&left, "disk_bytes") + 15_000_000 < number(&all, "disk_bytes"), "{left}");
+    // One file prepared for what comes (64 MiB), whatever was there before, and what is kept.
+    assert!(number(&left, "disk_bytes") < (64 << 20) + 4_000_000, "{left}");
     assert!(number(&left, "states") < number(&all, "states"));
     // What is kept is there, what is not says so, and the log still tells of it.
     let after = operations(&server, "busy");

@@ -377,6 +377,8 @@ impl Host {
         let mut registry = self.world.registry();
         registry.by_id.remove(&shared.id());
         registry.by_name.remove(shared.name());
+        drop(registry);
+        self.world.sessions.forget(shared.id());
     }
 }
 
