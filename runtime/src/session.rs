@@ -253,7 +253,7 @@ impl Going {
         let memory = resting.memory().ok_or_else(|| Error::internal("a session without memory"))?;
         let snapshot = self.base.after(memory, globals.clone(), &mut nodes);
         let (snapshot, written) =
-            snapshot.map_err(|error| Error::internal(&format!("reading a session's memory: {error}")))?;
+            snapshot.map_err(|error| Error::internal(format!("reading a session's memory: {error}")))?;
         let Self { name, guest, .. } = self;
         let session =
             Session { name: name.clone(), guest, image: snapshot.id(), globals, descriptors: descriptors.into() };

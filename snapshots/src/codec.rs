@@ -158,8 +158,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns all that is left.
-    pub(crate) const fn rest(&mut self) -> &'a [u8] {
-        std::mem::replace(&mut self.bytes, &[])
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.bytes)
     }
 
     pub(crate) const fn end(&self) -> Result<(), CodecError> {

@@ -239,7 +239,7 @@ fn decode(bytes: &[u8]) -> Result<Decoded<'_>, CodecError> {
 }
 
 fn size(bytes: u64) -> Result<u64, CodecError> {
-    let fits = bytes <= MEMORY_BYTES_MAX && bytes % PAGE_BYTES as u64 == 0;
+    let fits = bytes <= MEMORY_BYTES_MAX && bytes.is_multiple_of(PAGE_BYTES as u64);
     if fits { Ok(bytes) } else { Err(CodecError::Range("the size of a memory")) }
 }
 

@@ -78,7 +78,7 @@ impl WasiGuest {
                 kernel.lock().grow(pid, bytes as u64)?;
                 resting
             }
-            Begin::Snapshot(snapshot) => self.from_snapshot(context, &snapshot).await?,
+            Begin::Snapshot(snapshot) => self.woken(context, &snapshot).await?,
         };
         resting.store.set_fuel(fuel)?;
         resting.store.fuel_async_yield_interval(Some(crate::kernel::SLICE_FUEL))?;
@@ -106,7 +106,7 @@ impl WasiGuest {
         Ok(Ended { how, fuel: spent })
     }
 
-    async fn from_snapshot(&self, context: Context, snapshot: &Snapshot) -> wasmtime::Result<Resting> {
+    async fn woken(&self, context: Context, snapshot: &Snapshot) -> wasmtime::Result<Resting> {
         let mut store = self.store_of(context)?;
         let instance = memory::instantiate(self.instance(), &mut store, snapshot.image()).await?;
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::Error::msg("no memory"))?;
