@@ -50,3 +50,11 @@ JSValue engine_iterator_entries(JSContext *ctx, JSValueConst value)
     }
     return list;
 }
+
+// Returns the context of the code that runs, and puts another in its place.
+JSValue engine_swap_context(JSContext *ctx, JSValueConst value)
+{
+    JSValue before = engine_context;
+    engine_context = JS_DupValue(ctx, value);
+    return before;
+}

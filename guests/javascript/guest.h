@@ -25,12 +25,15 @@ extern const JSCFunctionListEntry text_functions[];
 extern const int text_functions_count;
 extern const JSCFunctionListEntry digest_functions[];
 extern const int digest_functions_count;
+extern const JSCFunctionListEntry deflate_functions[];
+extern const int deflate_functions_count;
 extern const JSCFunctionListEntry processes_functions[];
 extern const int processes_functions_count;
 extern const JSCFunctionListEntry modules_functions[];
 extern const int modules_functions_count;
 
 void digest_register(JSRuntime *rt);
+void deflate_register(JSRuntime *rt);
 void modules_register(JSContext *ctx);
 
 // The bytes of a Uint8Array, or NULL with an exception.
@@ -43,5 +46,6 @@ JSValue buffer_from(JSContext *ctx, uint8_t *bytes, size_t length);
 // What the public interface of the engine does not tell; these live beside it in engine.c.
 JSValue engine_class_name(JSContext *ctx, JSValueConst value);
 JSValue engine_iterator_entries(JSContext *ctx, JSValueConst value);
+JSValue engine_swap_context(JSContext *ctx, JSValueConst value);
 
 #endif

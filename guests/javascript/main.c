@@ -140,6 +140,12 @@ static NATIVE(host_iterator_entries)
     return engine_iterator_entries(ctx, argv[0]);
 }
 
+// swapContext(value): the context until now; value is the one from now on
+static NATIVE(host_swap_context)
+{
+    return engine_swap_context(ctx, argv[0]);
+}
+
 static NATIVE(host_detach)
 {
     JS_DetachArrayBuffer(ctx, argv[0]);
@@ -182,6 +188,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("proxyParts", 1, host_proxy_parts),
     JS_CFUNC_DEF("className", 1, host_class_name),
     JS_CFUNC_DEF("iteratorEntries", 1, host_iterator_entries),
+    JS_CFUNC_DEF("swapContext", 1, host_swap_context),
     JS_CFUNC_DEF("detach", 1, host_detach),
     JS_CFUNC_DEF("collect", 0, host_collect),
     JS_CFUNC_DEF("memory", 0, host_memory),
@@ -205,6 +212,7 @@ int main(int argc, char **argv)
     JS_SetMaxStackSize(rt, STACK_BYTES);
     JS_SetGCThreshold(rt, COLLECT_BYTES);
     digest_register(rt);
+    deflate_register(rt);
     JSContext *ctx = JS_NewContext(rt);
     modules_register(ctx);
 
@@ -213,6 +221,7 @@ int main(int argc, char **argv)
     JS_SetPropertyFunctionList(ctx, host, files_functions, files_functions_count);
     JS_SetPropertyFunctionList(ctx, host, text_functions, text_functions_count);
     JS_SetPropertyFunctionList(ctx, host, digest_functions, digest_functions_count);
+    JS_SetPropertyFunctionList(ctx, host, deflate_functions, deflate_functions_count);
     JS_SetPropertyFunctionList(ctx, host, modules_functions, modules_functions_count);
     JS_SetPropertyFunctionList(ctx, host, processes_functions, processes_functions_count);
 

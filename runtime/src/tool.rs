@@ -87,10 +87,7 @@ fn javascript(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Er
         Interpreter::deserialize(arguments).map_err(|error| refused(format!("arguments of javascript: {error}")))?;
     let program = match (given.code, given.argv) {
         // Code with `import` or a top-level `await` is a module, without having to say so.
-        (Some(code), None) => {
-            let words = ["node", "--experimental-detect-module", "-e", &code];
-            Program::Argv(words.map(str::to_owned).into())
-        }
+        (Some(code), None) => Program::Argv(vec!["node".to_owned(), "-e".to_owned(), code]),
         (None, Some(argv)) => Program::Argv(argv),
         _ => return Err(refused("arguments of javascript: either code or argv".to_owned())),
     };

@@ -65,6 +65,14 @@ const previewed = (iterator, isIterator) => {
   return isIterator ? [[], false] : [];
 };
 
+/** Gives [line, column, file] of the code that called a function of the library. */
+function getCallerLocation() {
+  for (const line of new Error().stack.split("\n").slice(1)) {
+    const found = /\(?(?:file:\/\/)?([^ ()]+):(\d+):(\d+)\)?$/.exec(line);
+    if (found) return [Number(found[2]), Number(found[3]), found[1]];
+  }
+}
+
 const util = {
   constants: {
     kPending: 0, kFulfilled: 1, kRejected: 2, kExiting: 0, kExitCode: 1, kHasExitCode: 2,
@@ -81,7 +89,7 @@ const util = {
     const parts = typeof value === "object" || typeof value === "function" ? value && host.proxyParts(value) : undefined;
     return parts === undefined || parts === null ? undefined : both ? parts : parts[0];
   },
-  getCallerLocation: noop,
+  getCallerLocation,
   previewEntries: previewed,
   getOwnNonIndexProperties: (value, filter) =>
     Reflect.ownKeys(value).filter((key) => {
@@ -204,23 +212,26 @@ const constants = {
   },
   fs,
   crypto: {},
-  zlib: {},
+  get zlib() {
+    return require("zlib_binding").constants;
+  },
   trace: { TRACE_EVENT_PHASE_BEGIN: 66, TRACE_EVENT_PHASE_END: 69, TRACE_EVENT_PHASE_COUNTER: 67 },
   internal: { EXTENSIONLESS_FORMAT_JAVASCRIPT: 0, EXTENSIONLESS_FORMAT_WASM: 1 },
 };
 
-const options = new Map([
+const options = Object.assign(Object.create(null), Object.fromEntries([
   ["--stack-trace-limit", 10], ["--unhandled-rejections", "throw"], ["--warnings", true], ["--pending-deprecation", false],
   ["--no-deprecation", false], ["--preserve-symlinks", false], ["--experimental-eventsource", false], ["--verify-base-objects", false],
   ["--test-only", false], ["--test", false], ["--test-name-pattern", []], ["--test-reporter", []], ["--test-reporter-destination", []],
   ["--experimental-test-coverage", false], ["--test-concurrency", 0], ["--test-timeout", 0], ["--watch", false], ["--icu-data-dir", ""],
-]);
+]));
 
 const lazyBindings = {
   buffer: () => require("buffer_binding"),
   encoding_binding: () => require("buffer_binding").encoding,
   string_decoder: () => ({ encodings: ["ascii", "utf8", "base64", "utf16le", "latin1", "hex", "buffer", "base64url"] }),
   url: () => require("url_binding"),
+  zlib: () => require("zlib_binding"),
 };
 
 const known = {
@@ -236,6 +247,9 @@ const known = {
   symbols: shared("symbol"),
   messaging: {
     MessageChannel: class MessageChannel {}, MessagePort: class MessagePort {}, JSTransferable: class {}, setDeserializerCreateFunction: noop,
+    get DOMException() {
+      return require("dom_exception").DOMException;
+    },
     structuredClone: (value, transfer) => require("clone").structuredClone(value, transfer), exposeLazyDOMExceptionProperty: noop,
   },
   trace_events: {
@@ -255,7 +269,7 @@ const known = {
   task_queue: { tickInfo: [0, 0], runMicrotasks: () => host.runJobs(), setTickCallback: noop, enqueueMicrotask: queueMicrotask, promiseRejectEvents: {}, setPromiseRejectCallback: noop },
   credentials: { safeGetenv: (name) => require("process").env[name], implementsPosixCredentials: true },
   options: {
-    getCLIOptionsValues: () => options, getOptionValue: (name) => options.get(name), getEmbedderOptions: () => ({}), envSettings: {}, types: {},
+    getCLIOptionsValues: () => options, getOptionValue: (name) => options[name], getEmbedderOptions: () => ({}), envSettings: {}, types: {},
     shouldNotRegisterESMLoader: true, noGlobalSearchPaths: false,
   },
   mksnapshot: { setSerializeCallback: noop, setDeserializeCallback: noop, setDeserializeMainFunction: noop, isBuildingSnapshotBuffer: [0], runEmbedderPreload: noop, compileSerializeMain: noop, anonymousMainPath: "__node_anonymous_main" },
@@ -272,6 +286,7 @@ const known = {
   module_wrap: { ModuleWrap: class {}, kInstantiated: 2, kEvaluated: 4, kErrored: 5 },
   fs: { statValues: new Float64Array(36), bigintStatValues: new BigInt64Array(36), internalModuleStat: noop },
   heap_utils: {},
+  stream_wrap: { WriteWrap: class {}, ShutdownWrap: class {}, kReadBytesOrError: 0, kLastWriteWasAsync: 1, streamBaseState: new Int32Array(5) },
   v8: {},
   symbol: {},
 };

@@ -53,4 +53,10 @@ function structuredClone(value, options) {
   return copy;
 }
 
-module.exports = { structuredClone };
+/** Nothing is handed from thread to thread here. */
+const makeTransferable = (value) => value;
+
+module.exports = {
+  structuredClone, makeTransferable, kClone: Symbol("clone"), kDeserialize: Symbol("deserialize"), kTransfer: Symbol("transfer"),
+  kTransferList: Symbol("transfer list"),
+};

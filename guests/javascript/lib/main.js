@@ -18,6 +18,8 @@ Options:
   -r, --require=...        CommonJS module to preload (option can be repeated)
   --input-type=...         set module type for string input
   --test                   run the files named test.js, *.test.js and the like
+  --test-name-pattern=...  run tests whose names match only
+  --test-reporter=...      tap, spec, dot or junit
   -v, --version            print Node.js version
 `;
 
@@ -58,7 +60,7 @@ function parse(words) {
 }
 
 function run(wanted, process) {
-  const { Module, runMain, compileFunction } = require("module_cjs");
+  const { Module, runMain, compileFunction, looksLikeEsm } = require("module_cjs");
   const esm = require("module_esm");
   for (const name of wanted.requires) Module.createRequire(process.cwd() + "/").call(null, name);
   const source = wanted.code ?? (wanted.args.length === 0 || wanted.args[0] === "-" ? readStdin() : undefined);
@@ -83,26 +85,11 @@ function run(wanted, process) {
   define("__dirname", ".");
   require("globals").lazyModules();
   esm.referrer = process.cwd() + "/" + name;
-  if (require("bindings").options.has("--experimental-detect-module") && isModule(source, name)) {
+  if (wanted.inputType === undefined && looksLikeEsm(source, process.cwd() + "/" + name)) {
     return esm.runSource(source, process.cwd() + "/" + name + "1");
   }
   const result = host.evaluate(source, name, 1);
   if (wanted.print) require("console_global").log(result);
-}
-
-/** Says whether code is none as a script, and some as a module. */
-function isModule(source, name) {
-  try {
-    host.evaluate(source, name, 1, true);
-    return false;
-  } catch (error) {
-    try {
-      host.compileModule(source, `file:///${name}?module`);
-      return true;
-    } catch {
-      throw error;
-    }
-  }
 }
 
 function readStdin() {
@@ -132,7 +119,10 @@ function main() {
   process.execArgv = words.slice(1, words.length - wanted.args.length).filter((word) => word !== wanted.code);
   const timers = require("timers");
   const settings = require("bindings").options;
-  for (const [name, value] of wanted.options) settings.set(name, value);
+  for (const [name, value] of wanted.options) {
+    if (Array.isArray(settings[name])) settings[name].push(value);
+    else settings[name] = value;
+  }
   if (wanted.test) return require("test_main").main(wanted, process);
   timers.guard(() => run(wanted, process), []);
   process.finish();

@@ -305,8 +305,25 @@ Module._extensions[".mjs"] = requireEsm;
 function isEsm(file) {
   const extension = path.extname(file);
   if (extension === ".mjs") return true;
-  if (extension === ".cjs" || extension === ".json") return false;
-  return packageOf(file)?.data.type === "module";
+  if (extension === ".cjs" || extension === ".json" || extension === ".node") return false;
+  const { type } = packageOf(file)?.data ?? {};
+  return type === "module" || (type === undefined && looksLikeEsm(readText(file), file));
+}
+
+/** Says whether code is none as a script, and some as a module. */
+function looksLikeEsm(source, file) {
+  if (!/^\s*(?:import|export)\b|\bimport\.meta\b|\bawait\b/m.test(source)) return false;
+  try {
+    compileFunction(source, file);
+    return false;
+  } catch {
+    try {
+      host.compileModule(source, `file://${encodeURI(file)}?as-module`);
+      return true;
+    } catch {
+      return false;
+    }
+  }
 }
 
 /** Runs the program's own file. */
@@ -325,4 +342,4 @@ function runMain(file, checkOnly) {
   Module._load(found, null, true);
 }
 
-module.exports = { Module, runMain, compileFunction, packageAt, packageOf, fromExports, fromImports, splitName, kindOf, readText, isEsm };
+module.exports = { Module, runMain, compileFunction, packageAt, packageOf, fromExports, fromImports, splitName, kindOf, readText, isEsm, looksLikeEsm };

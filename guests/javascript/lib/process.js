@@ -175,8 +175,8 @@ function report(error, from = "") {
   let shown;
   try {
     if (error instanceof Error || host.className(error) === "Error") {
-      const frame = /^ {4}at (?:.*\()?((?:\/|file:|\[)[^()]*?):(\d+)(?::\d+)?\)?$/m.exec(String(error.stack));
-      if (frame) where = `${frame[1].replace(/^file:\/\//, "file://")}:${frame[2]}\n${sourceLine(frame[1], Number(frame[2]))}`;
+      const frame = /^ {4}at (?:.*\()?((?:\/|file:|\[)[^()]*?):(\d+)(?::(\d+))?\)?$/m.exec(String(error.stack));
+      if (frame) where = `${frame[1]}:${frame[2]}\n${sourceLine(frame[1], Number(frame[2]), Number(frame[3] ?? 0))}`;
       shown = require("internal/util/inspect").inspect(error);
     } else {
       shown = `${from}${require("internal/util/inspect").inspect(error)}`;
@@ -189,12 +189,13 @@ function report(error, from = "") {
   else host.write(2, `Uncaught:\n${shown}\n(Use \`node --trace-uncaught ...\` to show where the exception was thrown)\n\nNode.js ${VERSION}\n`);
 }
 
-function sourceLine(file, number) {
+/** Gives a line of a program, and a mark below the place. */
+function sourceLine(file, number, column) {
   const path = file.startsWith("file://") ? decodeURIComponent(file.slice(7)) : file;
   const text = path === "[eval]" || path.startsWith("[") ? require("main").evaluated : host.readFile(path, true);
   if (typeof text !== "string") return "";
   const line = text.split("\n")[number - 1];
-  return line === undefined || line.length > 500 ? "" : `${line}\n`;
+  return line === undefined || line.length > 500 ? "" : `${line}\n${column > 0 ? `${" ".repeat(column - 1)}^\n` : ""}`;
 }
 
 /** What happens to an error that nobody caught. */

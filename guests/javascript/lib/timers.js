@@ -8,7 +8,7 @@ let ticksHead = 0;
 const timeouts = new Map(); // id -> Timeout, in no order; due ones are picked by time, then by age.
 let immediates = [];
 let lastId = 0;
-/** Work that waits for its turn as input does: [function, ...arguments]. */
+/** Work that waits for its turn as input does: [function, arguments, context]. */
 const pending = [];
 const clock = () => Number(host.monotonic() / 1000n) / 1000;
 
@@ -20,7 +20,7 @@ class Timeout {
     this._idleTimeout = delay;
     this._onTimeout = callback;
     this._repeat = repeat ? delay : null;
-    Object.defineProperty(this, "state", { value: { id: ++lastId, due: clock() + delay, args, ref: true, order: lastId } });
+    Object.defineProperty(this, "state", { value: { id: ++lastId, due: clock() + delay, args, ref: true, order: lastId, context: context() } });
     timeouts.set(this.state.id, this);
   }
   ref() {
@@ -51,7 +51,7 @@ class Timeout {
 class Immediate {
   constructor(callback, args) {
     this._onImmediate = callback;
-    Object.defineProperty(this, "state", { value: { args, ref: true } });
+    Object.defineProperty(this, "state", { value: { args, ref: true, context: context() } });
     immediates.push(this);
   }
   ref() {
@@ -93,7 +93,7 @@ function clearImmediate(immediate) {
 
 function nextTick(callback, ...args) {
   checkFunction(callback, "callback");
-  ticks.push(callback, args);
+  ticks.push(callback, args, context());
 }
 
 function queueMicrotask(callback) {
@@ -101,13 +101,22 @@ function queueMicrotask(callback) {
   Promise.resolve().then(() => guard(callback, []));
 }
 
-/** Runs a callback; what it throws goes to the process's handler of uncaught errors. */
-function guard(callback, args, self) {
+/** Gives what the code that runs belongs to; see async_hooks.js. */
+function context() {
+  const now = host.swapContext(undefined);
+  host.swapContext(now);
+  return now;
+}
+
+/** Runs a callback in its context; what it throws goes to the process's handler of uncaught errors. */
+function guard(callback, args, self, within) {
+  const before = host.swapContext(within);
   try {
     Reflect.apply(callback, self, args);
   } catch (error) {
     require("process").uncaught(error);
   }
+  host.swapContext(before);
 }
 
 /** Runs all ticks and promise callbacks, and tells of rejections that nobody handled. */
@@ -115,8 +124,9 @@ function drain() {
   for (;;) {
     while (ticksHead < ticks.length) {
       const callback = ticks[ticksHead++];
-      guard(callback, ticks[ticksHead++]);
-      if (ticksHead > 1024) ticks.splice(0, ticksHead), (ticksHead = 0);
+      const args = ticks[ticksHead++];
+      guard(callback, args, undefined, ticks[ticksHead++]);
+      if (ticksHead > 1023) ticks.splice(0, ticksHead), (ticksHead = 0);
     }
     ticks.length = ticksHead = 0;
     try {
@@ -135,32 +145,32 @@ function runTimers() {
   for (const timer of due) {
     if (!timeouts.has(timer.state.id)) continue;
     if (timer._repeat === null) timeouts.delete(timer.state.id);
-    guard(timer._onTimeout, timer.state.args, timer);
+    guard(timer._onTimeout, timer.state.args, timer, timer.state.context);
     drain();
     if (timer._repeat !== null) timer.state.due = Math.max(clock(), timer.state.due + timer._repeat);
   }
 }
 
-/** Who waits for a descriptor: [descriptor, events, callback]. */
+/** Who waits for a descriptor: [descriptor, events, callback, its context]. */
 let watchers = [];
-/** Children that run: process number -> what to do when one has ended. */
+/** Children that run: process number -> what to do when one has ended, and in which context. */
 const children = new Map();
 const POLLIN = 1;
 const POLLOUT = 4;
 
 /** Calls back once when something can be read, or nothing will come any more. */
 function whenReadable(fd, callback) {
-  watchers.push([fd, POLLIN, callback]);
+  watchers.push([fd, POLLIN, callback, context()]);
 }
 
 /** Calls back once when something can be written. */
 function whenWritable(fd, callback) {
-  watchers.push([fd, POLLOUT, callback]);
+  watchers.push([fd, POLLOUT, callback, context()]);
 }
 
 /** Calls back with exit status and signal when a child has ended. */
 function whenEnded(pid, callback) {
-  children.set(pid, callback);
+  children.set(pid, [callback, context()]);
 }
 
 /** Waits for descriptors and children, for `wait` milliseconds at most; -1 is for ever. */
@@ -170,16 +180,16 @@ function poll(wait) {
   const ready = watchers.length > 0 ? host.poll(watchers.flatMap(([fd, events]) => [fd, events]), step) : (step > 0 && host.sleep(step), []);
   const fired = watchers.filter((_, index) => ready[index] > 0);
   watchers = watchers.filter((_, index) => !(ready[index] > 0));
-  for (const [, , callback] of fired) {
-    guard(callback, []);
+  for (const [, , callback, within] of fired) {
+    guard(callback, [], undefined, within);
     drain();
   }
-  for (const [pid, callback] of [...children]) {
+  for (const [pid, [callback, within]] of [...children]) {
     const found = host.waitpid(pid, false);
     if (typeof found === "number") children.delete(pid);
     else if (found[0] === pid) {
       children.delete(pid);
-      guard(callback, [found[1], found[2]]);
+      guard(callback, [found[1], found[2]], undefined, within);
       drain();
     }
   }
@@ -191,15 +201,15 @@ function loop() {
   for (;;) {
     if (timeouts.size > 0) runTimers();
     for (let count = pending.length; count > 0; count--) {
-      const [callback, ...args] = pending.shift();
-      guard(callback, args);
+      const [callback, args, within] = pending.shift();
+      guard(callback, args, undefined, within);
       drain();
     }
     const now = immediates;
     immediates = [];
     for (const immediate of now) {
       if (immediate._onImmediate === null) continue;
-      guard(immediate._onImmediate, immediate.state.args, immediate);
+      guard(immediate._onImmediate, immediate.state.args, immediate, immediate.state.context);
       drain();
     }
     if (pending.length > 0 || immediates.some((immediate) => immediate.state.ref)) {
@@ -219,7 +229,7 @@ function loop() {
 
 /** Calls back in a later turn, as a finished read or write does. */
 function later(callback, ...args) {
-  pending.push([callback, ...args]);
+  pending.push([callback, args, context()]);
 }
 
 module.exports = {

@@ -3,4 +3,7 @@
 
 const timers = require("timers");
 
-module.exports = { kTimeout: Symbol("timeout"), setUnrefTimeout: (callback, delay) => timers.setTimeout(callback, delay).unref(), Timeout: Object, setTimeout: timers.setTimeout };
+module.exports = {
+  TIMEOUT_MAX: 2 ** 31 - 1, kTimeout: Symbol("timeout"), setUnrefTimeout: (callback, delay) => timers.setTimeout(callback, delay).unref(), Timeout: Object,
+  setTimeout: timers.setTimeout,
+};
