@@ -10,7 +10,7 @@
 
 // What the engine may use of the C stack, in bytes; the linker gives it a little more. See build.
 #ifndef STACK_BYTES
-#define STACK_BYTES (1 << 20)
+#define STACK_BYTES (2 << 20)
 #endif
 
 #ifdef __wasm__
