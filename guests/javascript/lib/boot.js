@@ -8,6 +8,7 @@ host.builtin("internal/per_context/primordials")({}, primordials, {}, {});
 
 /** Parts of node that are ours, under the names that its files know. */
 const ALIASES = {
+  "internal/assert/utils": "assert_utils",
   "internal/bootstrap/realm": "realm",
   "internal/timers": "timers_internal",
   "internal/perf/utils": "perf_utils",

@@ -6,8 +6,8 @@ const { Transform } = require("stream");
 const { coded, invalidArgType, unavailable } = require("errors");
 const timers = require("timers");
 
-const HASHES = ["md5", "sha1", "sha256", "sha512"];
-const BLOCKS = { md5: 64, sha1: 64, sha256: 64, sha512: 128 };
+const HASHES = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
+const BLOCKS = { md5: 64, sha1: 64, sha224: 64, sha256: 64, sha384: 128, sha512: 128 };
 
 function algorithmOf(name) {
   const plain = String(name).toLowerCase().replace(/^(rsa-)/, "").replace(/^sha-/, "sha");

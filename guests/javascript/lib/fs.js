@@ -95,7 +95,7 @@ const sync = {
   writev: (fd, buffers, position) => buffers.reduce((sum, one) => sum + sync.write(fd, one, 0, one.byteLength, position == null ? null : position + sum), 0),
   readFile(name, options) {
     const { encoding, flag } = optionsOf(options);
-    if (typeof name === "number") {
+    if (typeof name === "number" && Number.isInteger(name)) {
       const parts = [];
       for (;;) {
         const part = Buffer.allocUnsafe(65536);
@@ -106,7 +106,8 @@ const sync = {
     }
     const file = nameOf(name);
     if (flag && flag !== "r") sync.close(sync.open(file, flag));
-    const found = check(host.readFile(file, false), "open", file);
+    const found = host.readFile(file, false);
+    if (typeof found === "number") throw found === -21 ? systemError(found, "read") : systemError(found, "open", file); // EISDIR
     return textOf(Buffer.from(found), encoding);
   },
   writeFile(name, data, options) {
@@ -157,7 +158,7 @@ const sync = {
     const found = host.stat(file, false);
     if (typeof found === "number") {
       if (options.force) return;
-      throw systemError(found, "rm", file);
+      throw systemError(found, "lstat", file);
     }
     if ((found[2] & 0o170000) !== 0o040000) return void check(host.unlink(file), "rm", file);
     if (!options.recursive) {

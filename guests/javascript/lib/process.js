@@ -161,8 +161,7 @@ function finish() {
   timers.loop();
   for (;;) {
     if (!process.emit("beforeExit", exitStatus())) break;
-    const before = timers.loop();
-    if (before === undefined) break;
+    if (!timers.loop()) break;
   }
   atEnd?.();
   timers.loop();

@@ -189,16 +189,16 @@ function poll(wait) {
     if (typeof found === "number") children.delete(pid);
     else if (found[0] === pid) {
       children.delete(pid);
-      guard(callback, [found[1], found[2]], undefined, within);
-      drain();
+      // What it wrote last is read before its end is told.
+      later(() => later(() => guard(callback, [found[1], found[2]], undefined, within)));
     }
   }
 }
 
-/** Runs until nothing is left to do. */
+/** Runs until nothing is left to do. Says whether there was anything to wait for. */
 function loop() {
   drain();
-  for (;;) {
+  for (let turns = 0; ; turns++) {
     if (timeouts.size > 0) runTimers();
     for (let count = pending.length; count > 0; count--) {
       const [callback, args, within] = pending.shift();
@@ -219,7 +219,7 @@ function loop() {
     let next = Infinity;
     for (const timer of timeouts.values()) if (timer.state.ref) next = Math.min(next, timer.state.due);
     const watches = watchers.length + children.size > 0;
-    if (next === Infinity && !watches) return;
+    if (next === Infinity && !watches) return turns > 0;
     for (const timer of timeouts.values()) next = Math.min(next, timer.state.due);
     const wait = next === Infinity ? -1 : Math.max(0, next - clock());
     if (watches) poll(wait);

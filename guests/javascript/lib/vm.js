@@ -13,9 +13,19 @@ class Script {
     return host.evaluate(this.source, this.file, 1);
   }
   runInContext(context) {
-    // Names of the context are looked up first, and set there when they are there.
-    const scope = new Proxy(context, { has: () => true, get: (target, name) => (name === Symbol.unscopables ? undefined : name in target ? target[name] : globalThis[name]) });
-    return new Function("scope", "source", "with (scope) { return eval(source); }").call(context, scope, this.source);
+    // Names of the context are looked up first, and names that the program makes up are set there.
+    const own = ["eval", "scopeOfTheContext", "sourceOfTheScript"];
+    const scope = new Proxy(context, {
+      has: (_, name) => !own.includes(name),
+      get: (target, name) => {
+        if (name === Symbol.unscopables) return undefined;
+        if (name in target) return target[name];
+        if (name in globalThis) return globalThis[name];
+        throw new ReferenceError(`${String(name)} is not defined`);
+      },
+    });
+    const run = new Function("scopeOfTheContext", "sourceOfTheScript", "with (scopeOfTheContext) { return eval(sourceOfTheScript); }");
+    return run.call(scope, scope, this.source);
   }
   runInNewContext(context = {}) {
     return this.runInContext(context);
