@@ -18,8 +18,7 @@ use corpus::{Case, Facts, Fixture};
 /// Categories to run, with commas between, or `all`.
 const CATEGORIES: &str = "SANDGLASS_SHELL_CATEGORIES";
 /// Those of the usual run.
-const USUAL: &str =
-    "arithmetic,arrays,awk,conditions,control,expansion,find,functions,grep,heredocs,quoting,sed,strict,xargs";
+const USUAL: &str = "arithmetic,arrays,awk,conditions,control,expansion,find,functions,grep,heredocs,javascript,node,quoting,sed,strict,xargs";
 /// Where what fails is written, with what was expected and what came.
 const REPORT: &str = "SANDGLASS_SHELL_REPORT";
 const THREADS: usize = 3;

@@ -139,7 +139,7 @@ function asIndex(directory) {
 /** What a module begins in: the function around its source. */
 function compileFunction(source, file) {
   if (source.startsWith("#!")) source = "//" + source;
-  return host.evaluate(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, file, 1);
+  return host.evaluate(`(function (exports, require, module, __filename, __dirname) {\n${source}\n})`, file, -1);
 }
 
 class Module {
