@@ -9,6 +9,8 @@ mod demo;
 mod examples;
 mod exchange;
 mod git;
+mod hostile;
+mod hostile;
 mod http;
 mod kill;
 mod limits;

@@ -19,6 +19,14 @@ const WATCHED: &str = r#""$@" & pid=$!; echo "pid $pid"; cat >/dev/null; kill -9
 const START_MAX: Duration = Duration::from_secs(600);
 const STOP_MAX: Duration = Duration::from_secs(60);
 
+/// What the service's process holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) resident_kib: u64,
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+}
+
 /// A service that runs.
 pub(crate) struct Server {
     watcher: Child,
@@ -122,6 +130,24 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
         let state = status.ok().and_then(|text| text.rsplit(") ").next().and_then(|rest| rest.chars().next()));
         !matches!(state, None | Some('Z' | 'X'))
+    }
+
+    /// Returns the id of the service's process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Looks at what the service's process holds.
+    pub(crate) fn figures(&self) -> Figures {
+        let process = PathBuf::from(format!("/proc/{}", self.pid.as_raw_nonzero()));
+        let count = |name: &str| std::fs::read_dir(process.join(name)).unwrap().count();
+        let status = std::fs::read_to_string(process.join("status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        Figures {
+            resident_kib: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+            descriptors: count("fd"),
+            threads: count("task"),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -1,0 +1,1 @@
+awk 'BEGIN { x = "x"; for (;;) x = x x }'

@@ -1,0 +1,1 @@
+echo '9^9^9' | bc | tail -c 2

@@ -1,0 +1,2 @@
+# An error whose message is larger than what may be printed.
+raise ValueError('x' * (1 << 22))

@@ -1,0 +1,1 @@
+jq -n '[range(1e12)] | length'

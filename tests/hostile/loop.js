@@ -1,0 +1,2 @@
+// Goes round for ever, whatever is thrown.
+for (;;) { try { for (;;); } finally { continue; } }

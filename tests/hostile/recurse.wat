@@ -1,0 +1,3 @@
+;; Calls itself for ever.
+(module (memory (export "memory") 1)
+  (func $f (export "_start") (call $f)))

@@ -1,0 +1,3 @@
+// A string that doubles.
+let x = 'x';
+for (;;) { x += x; }

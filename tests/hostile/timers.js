@@ -1,0 +1,3 @@
+// Never has nothing to do.
+setInterval(() => {}, 1);
+setTimeout(() => {}, 2 ** 31 - 1);

@@ -1,0 +1,3 @@
+// Waits for what nobody does.
+Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+for (;;);

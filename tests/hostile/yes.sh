@@ -1,0 +1,1 @@
+yes "$(printf '\033]0;owned\007')"

@@ -1,0 +1,1 @@
+cat /dev/zero | tr '\0' x | sort | wc -c
