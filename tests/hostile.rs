@@ -2,6 +2,7 @@
 //! and everybody else go on, and nothing is left of it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -79,13 +80,15 @@ impl Ground {
         for (category, all) in corpus.guests {
             for (file, expected) in all {
                 let (file, function) = file.split_once('#').unwrap_or((&file, ""));
-                let source = std::fs::read_to_string(directory.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+                let source =
+                    std::fs::read_to_string(directory.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
                 let (stem, kind) = file.rsplit_once('.').unwrap();
                 let tool = format!("hostile-{stem}");
                 if kind == "wat" {
                     let wasm = wat::parse_str(&source).unwrap_or_else(|error| panic!("{file}: {error}"));
                     let path = format!("/v1/tools/{tool}");
-                    let answer = server.request("PUT", &path).header("content-type", "application/wasm").bytes(&wasm).send();
+                    let answer =
+                        server.request("PUT", &path).header("content-type", "application/wasm").bytes(&wasm).send();
                     if let Some(code) = &expected.refused {
                         answer.problem(422, code);
                         refused += 1;
@@ -115,7 +118,7 @@ impl Ground {
     }
 
     /// Runs one guest, checks how it ended, and that its sandbox can be used. Returns by how much it outlived its time.
-    fn run(&self, guest: &Guest) -> Result<Duration, String> {
+    fn run(&self, guest: &Guest, is_crowded: bool) -> Result<Duration, String> {
         let Guest { name, call, expected, .. } = guest;
         let path = format!("/v1/sandboxes/{name}");
         let before = self.server.get(&path).ok(200)["state"].clone();
@@ -129,11 +132,14 @@ impl Ground {
         }
         let ended: Value = serde_json::from_slice(&answer.body).unwrap();
         let status = ended["status"].as_str().unwrap();
-        if !expected.ends.split(' ').any(|one| one == status) {
+        let mut ends = expected.ends.split(' ');
+        // With many others beside it, its time may be over before its instructions are.
+        let is_over = is_crowded && status == "timeout" && ends.clone().any(|one| one == "limit");
+        if !is_over && !ends.any(|one| one == status) {
             return wrong("another end");
         }
         let message = ended["message"].as_str().unwrap_or_default();
-        if expected.says.as_ref().is_some_and(|word| !message.contains(word)) {
+        if !is_over && expected.says.as_ref().is_some_and(|word| !message.contains(word)) {
             return wrong("another message");
         }
         if expected.prints.as_ref().is_some_and(|text| ended["stdout"] != **text) {
@@ -167,7 +173,7 @@ impl Ground {
                 scope.spawn(|| {
                     while let Some(guest) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let start = Instant::now();
-                        match self.run(guest) {
+                        match self.run(guest, at_once > 1) {
                             Ok(late) => {
                                 let mut latest = latest.lock().unwrap();
                                 *latest = latest.max(late);
@@ -248,8 +254,10 @@ fn sixteen_hostile_guests_at_once_disturb_nobody() {
         let (alone, _) = alone.join().unwrap();
         is_over.store(false, Ordering::Relaxed);
         let beside = scope.spawn(|| ground.neighbour(&is_over));
-        let late = ground.run_all(&ground.guests.iter().collect::<Vec<_>>(), TOGETHER);
+        let all: Vec<&Guest> = ground.guests.iter().collect();
+        let ran = catch_unwind(AssertUnwindSafe(|| ground.run_all(&all, TOGETHER)));
         is_over.store(true, Ordering::Relaxed);
+        let late = ran.unwrap_or_else(|panic| resume_unwind(panic));
         let (beside, slowest) = beside.join().unwrap();
         eprintln!(
             "hostile guests, {TOGETHER} at once: latest end {late:?} after its time; slowest health {slowest:?}; the \

@@ -10,7 +10,6 @@ mod examples;
 mod exchange;
 mod git;
 mod hostile;
-mod hostile;
 mod http;
 mod kill;
 mod limits;

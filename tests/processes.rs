@@ -203,7 +203,8 @@ fn commands_search_and_say_why_they_are_not_there() {
 #[test]
 fn hostile_shells_end_alone() {
     let server = Server::shared();
-    let policy = json!({ "version": 1, "limits": { "cpu": "2s", "wall": "5s", "memory": "128MiB", "output": "1MiB" } });
+    let policy =
+        json!({ "version": 1, "limits": { "cpu": "500ms", "wall": "5s", "memory": "128MiB", "output": "1MiB" } });
     server.post("/v1/sandboxes", &json!({ "name": "shell-hostile", "policy": policy })).ok(201);
     let ended = |command: &str| {
         let call = shell(server, "shell-hostile", command);

@@ -20,13 +20,10 @@ use wasmtime::{Caller, Linker, Memory, ResourceLimiter};
 
 use self::memory::Guest;
 pub(crate) use self::run::{LinuxGuest, Start};
-use crate::kernel::{Disposition, Errno, Exec, Fault, Kernel, Pid, Program, SLICE_FUEL, State};
+use crate::kernel::{Disposition, Errno, Exec, Fault, Kernel, Pid, Program, State};
 
 /// Elements that a guest's tables may have together.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// What a system call costs besides the bytes that it moves, and how many of those an instruction is worth.
-const CALL_FUEL: u64 = 500;
-const BYTES_PER_FUEL: u64 = 2;
 
 /// The host's side of one process that runs such a guest.
 pub(crate) struct Linux {
@@ -41,8 +38,6 @@ pub(crate) struct Linux {
     signal_flag: u32,
     /// When the system call in progress gives up waiting, by the monotonic clock.
     deadline: Option<Duration>,
-    /// What the host did for it and has not been paid for, in instructions.
-    debt: u64,
     /// What this process becomes when its instance has been left.
     becomes: Option<Program>,
     guest: LinuxGuest,
@@ -220,27 +215,12 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
                 kernel.next_change(waits_until.map(|until| until.saturating_sub(now))).await;
             }
             outcome => {
-                let moved =
-                    if abi::moves_bytes(number) { outcome.as_ref().map_or(0, |bytes| u64::from(*bytes)) } else { 0 };
-                charge(&mut caller, CALL_FUEL + moved / BYTES_PER_FUEL).await?;
+                let kernel = linux.kernel.clone();
+                kernel.charge(0).await;
                 return answer(outcome);
             }
         }
     }
-}
-
-/// Counts the host's work as the guest's: a program that only has things copied comes to its limit, too, and lets others run.
-async fn charge(caller: &mut Caller<'_, Linux>, fuel: u64) -> wasmtime::Result<()> {
-    let linux = caller.data_mut();
-    linux.debt += fuel;
-    if linux.debt < SLICE_FUEL {
-        return Ok(());
-    }
-    let debt = std::mem::take(&mut linux.debt);
-    let left = caller.get_fuel()?;
-    caller.set_fuel(left.saturating_sub(debt))?;
-    tokio::task::yield_now().await;
-    Ok(())
 }
 
 /// Programs handle a signal when they next come to the host; this is how they say what they will do about one.

@@ -7,6 +7,7 @@ mod library;
 mod mount;
 mod paths;
 pub(crate) mod resolve;
+pub(crate) mod work;
 
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub struct Vfs {
     transaction: Transaction,
     mounts: Mounts,
     clock: Arc<dyn Clock>,
+    /// What it has done for its guests since somebody asked, in instructions.
+    spent: u64,
 }
 
 type Result<T> = std::result::Result<T, FsError>;
@@ -52,13 +55,23 @@ impl Vfs {
     /// The store can't be read, or what shall be a read-only mount is no directory of the tree.
     pub fn new(mut transaction: Transaction, mounts: Vec<Mount>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mounts = Mounts::new(&mut transaction, mounts)?;
-        Ok(Self { transaction, mounts, clock })
+        Ok(Self { transaction, mounts, clock, spent: 0 })
     }
 
     /// Returns the transaction with all that was written.
     #[must_use]
     pub fn into_transaction(self) -> Transaction {
         self.transaction
+    }
+
+    /// Counts work for a guest; see `work.rs`.
+    pub(crate) fn spend(&mut self, fuel: u64) {
+        self.spent = self.spent.saturating_add(fuel);
+    }
+
+    /// Returns what has been done for guests since this was asked before, in instructions.
+    pub(crate) fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.spent)
     }
 
     /// Returns the root directory.
@@ -73,6 +86,7 @@ impl Vfs {
 
     /// Returns the node of a name; a mount there is entered.
     pub(crate) fn lookup(&mut self, directory: Node, name: &[u8]) -> Result<Node> {
+        self.spend(work::NAME);
         if let Some(entered) = self.mounts.entered(directory, name) {
             return Ok(entered);
         }
@@ -85,6 +99,7 @@ impl Vfs {
 
     /// Returns the directory that a directory is in; the root is in itself.
     pub(crate) fn parent(&mut self, directory: Node) -> Result<Node> {
+        self.spend(work::NAME);
         if let Some(outside) = self.mounts.left(directory) {
             return Ok(outside);
         }
@@ -104,10 +119,13 @@ impl Vfs {
 
     /// Reads from a file; `entropy` feeds `/dev/urandom`.
     pub(crate) fn read(&mut self, node: Node, offset: u64, buffer: &mut [u8], entropy: &dyn Entropy) -> Result<usize> {
-        match self.mounts.backing(node) {
+        let is_random = self.device(node) == Some(Device::Random);
+        let read = match self.mounts.backing(node) {
             Backing::State { .. } => self.transaction.read(node.inode, offset, buffer),
             Backing::Library(library) => library.read(node.inode, offset, buffer, entropy),
-        }
+        }?;
+        self.spend(if is_random { work::random(read) } else { work::bytes(read) });
+        Ok(read)
     }
 
     /// Writes all of `bytes`, or nothing.
@@ -118,6 +136,7 @@ impl Vfs {
             Some(Device::Random | Device::Processes) | None => {}
         }
         self.writable(node)?;
+        self.spend(work::bytes(bytes.len()));
         let now = self.now();
         self.transaction.write(node.inode, offset, bytes, now)
     }
@@ -227,6 +246,7 @@ impl Vfs {
         entries.retain(|entry| self.mounts.entered(directory, &entry.name).is_none());
         let shift = self.mounts.listed_before(directory);
         entries.iter_mut().for_each(|entry| entry.cookie = entry.cookie.saturating_add(shift));
+        self.spend(work::ENTRY * (mounted.len() + entries.len()) as u64);
         Ok(mounted.into_iter().chain(entries).collect())
     }
 
@@ -313,6 +333,7 @@ impl Vfs {
 
     /// Checks that a new name can be here: what exists is said first, as POSIX does.
     fn place_for(&mut self, directory: Node, name: &[u8]) -> Result<()> {
+        self.spend(work::CHANGE);
         match self.lookup(directory, name) {
             Ok(_) => Err(FsError::Exists),
             Err(FsError::NotFound) => self.writable(directory),
@@ -322,6 +343,7 @@ impl Vfs {
 
     /// A mount, and a directory that one lies in, stay where they are.
     fn not_a_mount(&mut self, directory: Node, name: &[u8]) -> Result<()> {
+        self.spend(work::CHANGE);
         if self.mounts.entered(directory, name).is_some() {
             return Err(FsError::Busy);
         }

@@ -142,6 +142,8 @@ pub struct Transaction {
     links: Directory,
     next_inode: u64,
     usage: TreeUsage,
+    /// Further names that were given to files here: each takes memory, and with the files they are no more than there may be.
+    named: u64,
     quota: Quota,
     /// What it reads and refers to.
     hold: Hold,
@@ -247,6 +249,7 @@ impl Transaction {
             nameless: InodeMap::default(),
             next_inode: loaded.next_inode,
             usage: loaded.usage,
+            named: 0,
             quota,
             hold,
         })
@@ -277,6 +280,7 @@ impl Transaction {
             links: Directory::default(),
             next_inode: Inode::ROOT.0 + 1,
             usage: TreeUsage { bytes: 0, inodes: 1 },
+            named: 0,
             quota,
             hold,
         }
@@ -426,6 +430,7 @@ impl Transaction {
         live.changed = now;
         let in_table = live.place == Place::Table;
         if live.links > 0 {
+            self.named = self.named.saturating_sub(1);
             self.mark(inode);
             return Ok(());
         }

@@ -9,7 +9,7 @@ for name in names:
 for name in os.listdir(b'.'):
     if name != b'kept.txt':
         assert open(name, 'rb').read() == name, name
-for bad in (b'a\0b', b'', b'a' * 256, b'/' * 5000 + b'x'):
+for bad in (b'a\0b', b'', b'a' * 256, b'/x' * 2500):
     try:
         open(bad, 'wb')
         print('took', bad[:10])

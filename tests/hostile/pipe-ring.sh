@@ -1,3 +1,3 @@
 # Programs that wait for one another.
 coproc A { cat; }
-cat <&"${A[0]}" | cat
+cat <&"${A[0]}"

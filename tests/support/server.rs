@@ -132,11 +132,6 @@ impl Server {
         !matches!(state, None | Some('Z' | 'X'))
     }
 
-    /// Returns the id of the service's process.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
-    }
-
     /// Looks at what the service's process holds.
     pub(crate) fn figures(&self) -> Figures {
         let process = PathBuf::from(format!("/proc/{}", self.pid.as_raw_nonzero()));

@@ -21,9 +21,10 @@ use wasmtime_wasi::p2::{DynOutputStream, FsError as Failure, FsResult};
 pub(super) use self::interface::{HasFiles, View};
 use super::streams::FileOutput;
 use crate::entropy::Entropy;
+use crate::kernel::{CALL_FUEL, SLICE_FUEL};
 use crate::limits::{Limit, LimitExceeded};
 use crate::vfs::resolve::Resolved;
-use crate::vfs::{Node, Vfs};
+use crate::vfs::{Node, Vfs, work};
 
 const FILE_MODE: u16 = 0o644;
 const DIRECTORY_MODE: u16 = 0o755;
@@ -42,6 +43,10 @@ pub(super) struct Files {
     open: Slots<Opened>,
     listings: Slots<Listing>,
     open_max: u32,
+    /// What the host did for the tool: not yet counted as its work, counted, and what may be, in instructions.
+    debt: u64,
+    paid: u64,
+    fuel: u64,
 }
 
 /// An open file or directory.
@@ -98,9 +103,34 @@ impl<T> Slots<T> {
 }
 
 impl Files {
-    pub(super) fn new(vfs: Vfs, entropy: Arc<dyn Entropy>, open_max: u32) -> Self {
+    pub(super) fn new(vfs: Vfs, entropy: Arc<dyn Entropy>, open_max: u32, fuel: u64) -> Self {
         let vfs = Arc::new(Mutex::new(vfs));
-        Self { vfs, entropy, open: Slots::new(), listings: Slots::new(), open_max }
+        Self { vfs, entropy, open: Slots::new(), listings: Slots::new(), open_max, debt: 0, paid: 0, fuel }
+    }
+
+    /// Counts what the host did for the tool as its own work, and lets others run when it was much; see `Kernel::charge`.
+    pub(super) async fn pay(&mut self) -> Result<(), LimitExceeded> {
+        let work = self.vfs().take_work();
+        self.debt = self.debt.saturating_add(CALL_FUEL + work);
+        if self.debt < SLICE_FUEL {
+            return Ok(());
+        }
+        self.paid = self.paid.saturating_add(std::mem::take(&mut self.debt));
+        if self.paid > self.fuel {
+            return Err(LimitExceeded { limit: Limit::Cpu, allowed: self.fuel });
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Counts random bytes that the tool was given.
+    pub(super) fn spend_random(&self, count: usize) {
+        self.vfs().spend(work::random(count));
+    }
+
+    /// Returns what the host did and was counted, in instructions.
+    pub(super) const fn paid(&self) -> u64 {
+        self.paid
     }
 
     /// Closes what is open and returns the file system, once nothing else has a part in it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasData, Linker, ResourceTable, ResourceType};
-use wasmtime::{Engine, ResourceLimiter};
+use wasmtime::{CallHook, CallHookHandler, Engine, ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
@@ -44,6 +44,19 @@ impl WasiView for Context {
 impl Context {
     fn view(&mut self) -> View<'_> {
         View { files: &mut self.files, table: &mut self.table }
+    }
+}
+
+/// Has each call of a tool counted when it comes back from the host.
+pub(super) struct Accounts;
+
+#[wasmtime_wasi::async_trait]
+impl CallHookHandler<Context> for Accounts {
+    async fn handle_call_event(&self, mut store: StoreContextMut<'_, Context>, hook: CallHook) -> wasmtime::Result<()> {
+        if matches!(hook, CallHook::ReturningFromHost) {
+            store.data_mut().files.pay().await?;
+        }
+        Ok(())
     }
 }
 
@@ -118,9 +131,9 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     cli::terminal_stdin::add_to_linker::<Context, WasiCli>(l, WasiCliView::cli)?;
     cli::terminal_stdout::add_to_linker::<Context, WasiCli>(l, WasiCliView::cli)?;
     cli::terminal_stderr::add_to_linker::<Context, WasiCli>(l, WasiCliView::cli)?;
-    random::random::add_to_linker::<Context, HasRandom>(l, |context| Random(&*context.entropy))?;
-    random::insecure::add_to_linker::<Context, HasRandom>(l, |context| Random(&*context.entropy))?;
-    random::insecure_seed::add_to_linker::<Context, HasRandom>(l, |context| Random(&*context.entropy))?;
+    random::random::add_to_linker::<Context, HasRandom>(l, |context| Random(context))?;
+    random::insecure::add_to_linker::<Context, HasRandom>(l, |context| Random(context))?;
+    random::insecure_seed::add_to_linker::<Context, HasRandom>(l, |context| Random(context))?;
     filesystem::types::add_to_linker::<Context, HasFiles>(l, Context::view)?;
     filesystem::preopens::add_to_linker::<Context, HasFiles>(l, Context::view)?;
     Ok(linker)
@@ -175,7 +188,7 @@ impl HasData for HasTable {
 }
 
 /// Randomness, which is the same whether the tool asks for it to be secure or not.
-struct Random<'a>(&'a dyn Entropy);
+struct Random<'a>(&'a Context);
 
 struct HasRandom;
 
@@ -189,13 +202,15 @@ impl Random<'_> {
             return Err(wasmtime::format_err!("more than {RANDOM_BYTES_MAX} random bytes were asked for at once"));
         }
         let mut bytes = vec![0; usize::try_from(length)?];
-        self.0.fill(&mut bytes);
+        self.0.files.spend_random(bytes.len());
+        self.0.entropy.fill(&mut bytes);
         Ok(bytes)
     }
 
     fn number(&self) -> u64 {
         let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
+        self.0.files.spend_random(bytes.len());
+        self.0.entropy.fill(&mut bytes);
         u64::from_le_bytes(bytes)
     }
 }

@@ -9,7 +9,7 @@ use wasmtime::component::{InstancePre, ResourceTable, Val};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
-use super::host::{Clocks, Context, Limiter};
+use super::host::{Accounts, Clocks, Context, Limiter};
 use super::interface::{Function, Interface};
 use super::module::Program;
 use super::streams::{Input, Printed, Printer};
@@ -125,12 +125,13 @@ async fn component(
     let context = Context {
         wasi: wasi(work, &printed, &clock),
         table,
-        files: super::files::Files::new(vfs, Arc::clone(&entropy), limits.open_files),
+        files: super::files::Files::new(vfs, Arc::clone(&entropy), limits.open_files, limits.fuel),
         limiter: Limiter::new(limits.memory_bytes),
         entropy,
     };
     let mut store = Store::new(pre.engine(), context);
     store.limiter(|context| &mut context.limiter);
+    store.call_hook_async(Accounts);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_fuel(limits.fuel).map_err(|error| engine(&error))?;
@@ -152,7 +153,7 @@ async fn component(
         exit_code: is_command.then_some(0),
         result: None,
         message: None,
-        fuel: limits.fuel.saturating_sub(fuel_left),
+        fuel: limits.fuel.saturating_sub(fuel_left).saturating_add(store.data().files.paid()).min(limits.fuel),
         memory_peak_bytes: store.data().limiter.memory_peak_bytes(),
         output_bytes: printed.bytes(),
         transaction: None,

@@ -7,7 +7,7 @@ use sandglass_snapshots::{Attributes, FsError, Kind};
 
 use super::errno::{Errno, Fault};
 use super::{Pid, State, signal};
-use crate::vfs::{Node, Vfs};
+use crate::vfs::{Node, Vfs, work};
 use crate::wasi::Stream;
 
 /// Bytes that a pipe holds: Linux's usual size.
@@ -207,6 +207,7 @@ impl State {
                 let length = buffer.len().min(left.len());
                 buffer[..length].copy_from_slice(&left[..length]);
                 *position += length;
+                self.vfs.spend(work::bytes(length));
                 Ok(length)
             }
             Target::PipeReader(pipe) => {
@@ -225,6 +226,7 @@ impl State {
                 buffer[..first].copy_from_slice(&front[..first]);
                 buffer[first..length].copy_from_slice(&back[..length - first]);
                 ends.bytes.drain(..length);
+                self.vfs.spend(work::bytes(length));
                 self.changed();
                 Ok(length)
             }
@@ -267,6 +269,7 @@ impl State {
                 }
                 let taken = bytes.len().min(room);
                 ends.bytes.extend(&bytes[..taken]);
+                self.vfs.spend(work::bytes(taken));
                 self.changed();
                 Ok(taken)
             }

@@ -12,6 +12,8 @@ use crate::limits::{Limit, LimitExceeded};
 
 /// Instructions between two chances for others: about a millisecond.
 pub(crate) const SLICE_FUEL: u64 = 1_000_000;
+/// What asking the host for anything costs, in instructions.
+pub(crate) const CALL_FUEL: u64 = 500;
 
 /// A program that is ready to run: it is told who it is, and runs to its end.
 pub(crate) type Program = Box<dyn FnOnce(Started) -> Pin<Box<dyn Future<Output = Ended>>> + Send>;
@@ -49,6 +51,24 @@ pub(crate) enum End {
     Killed,
     /// The whole call ends: a limit, or a fault of the host.
     Call(wasmtime::Error),
+}
+
+impl Kernel {
+    /// Counts what the host just did for a guest as the guest's own work, besides `fuel` what its files took: a program that
+    /// has things looked up and copied comes to its limit, too, and lets others run.
+    pub(crate) async fn charge(&self, fuel: u64) {
+        {
+            let mut state = self.lock();
+            let work = state.vfs.take_work();
+            state.debt = state.debt.saturating_add(CALL_FUEL + fuel + work);
+            if state.debt < SLICE_FUEL {
+                return;
+            }
+            state.paid = state.paid.saturating_add(std::mem::take(&mut state.debt));
+            state.slept = true;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// How a call's programs ended.
@@ -118,15 +138,19 @@ pub(crate) async fn run(kernel: &Kernel, first: Program, fuel: u64) -> Outcome {
         }
         let next = std::future::poll_fn(|context| {
             let polled = tasks.poll_next_unpin(context);
-            if polled.is_pending() && !kernel.lock().launches.is_empty() {
-                return Poll::Ready(None);
+            if polled.is_pending() {
+                let state = kernel.lock();
+                // Something is to be started, or the last that could print has closed its streams.
+                if !state.launches.is_empty() || first_end.is_some() && !state.is_printing() {
+                    return Poll::Ready(None);
+                }
             }
             match polled {
                 Poll::Ready(Some(ended)) => Poll::Ready(Some(ended)),
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => {
                     let running: u64 = tasks.iter().map(|task: &Task| task.spent).sum();
-                    if spent.saturating_add(running) > fuel {
+                    if spent.saturating_add(running).saturating_add(kernel.lock().paid) > fuel {
                         let limit = LimitExceeded { limit: Limit::Cpu, allowed: fuel };
                         let how = End::Call(wasmtime::Error::new(limit));
                         return Poll::Ready(Some((FIRST, Ended { how, fuel: 0 })));
@@ -156,7 +180,7 @@ pub(crate) async fn run(kernel: &Kernel, first: Program, fuel: u64) -> Outcome {
             End::Trapped(reason) => {
                 state.exit(pid, Status::Signaled(signal::SEGV));
                 if pid == FIRST {
-                    return Outcome { end: Ok(FirstEnd::Trapped(reason)), fuel: spent };
+                    return Outcome { end: Ok(FirstEnd::Trapped(reason)), fuel: spent.saturating_add(state.paid) };
                 }
             }
             End::Killed => {
@@ -169,8 +193,8 @@ pub(crate) async fn run(kernel: &Kernel, first: Program, fuel: u64) -> Outcome {
                     first_end = Some(FirstEnd::Exited(code));
                 }
             }
-            End::Call(error) => return Outcome { end: Err(error), fuel: spent },
+            End::Call(error) => return Outcome { end: Err(error), fuel: spent.saturating_add(state.paid) },
         }
     }
-    Outcome { end: Ok(first_end.unwrap_or(FirstEnd::Exited(0))), fuel: spent }
+    Outcome { end: Ok(first_end.unwrap_or(FirstEnd::Exited(0))), fuel: spent.saturating_add(kernel.lock().paid) }
 }

@@ -38,11 +38,3 @@ numbers! {
 pub(super) const fn restarts(number: u32) -> bool {
     !matches!(number, SYS_CLOCK_NANOSLEEP_TIME64 | SYS_PSELECT6_TIME64 | SYS_PPOLL_TIME64 | SYS_RT_SIGSUSPEND)
 }
-
-/// Says whether a call answers with how many bytes it moved.
-pub(super) const fn moves_bytes(number: u32) -> bool {
-    matches!(
-        number,
-        SYS_READ | SYS_WRITE | SYS_READV | SYS_WRITEV | SYS_PREAD64 | SYS_PWRITE64 | SYS_GETDENTS64 | SYS_GETRANDOM
-    )
-}

@@ -53,7 +53,6 @@ impl LinuxGuest {
             memory: None,
             signal_flag: 0,
             deadline: None,
-            debt: 0,
             becomes: None,
             guest: self.clone(),
         };

@@ -124,6 +124,7 @@ impl Call<'_> {
         let length = length.min(RANDOM_BYTES_MAX);
         let entropy = std::sync::Arc::clone(&self.state.entropy);
         entropy.fill(self.guest.slice_mut(to, length)?);
+        self.state.vfs.spend(crate::vfs::work::random(length as usize));
         Ok(length)
     }
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use sandglass_snapshots::{FsError, Kind};
 
-use super::{Node, Vfs};
+use super::{Node, Vfs, work};
 
 /// The longest path, in bytes.
 pub(crate) const PATH_BYTES_MAX: usize = 4096;
@@ -120,6 +120,7 @@ impl Context<'_> {
     fn walk(mut self) -> Result<Resolved, FsError> {
         while let Some(name) = self.names.pop() {
             let is_last = self.names.is_empty();
+            self.vfs.spend(work::NAME);
             match &name[..] {
                 b"." => self.must_be_directory(self.directory)?,
                 b".." => self.up()?,

@@ -14,7 +14,12 @@ use crate::limits::ProcExit;
 
 wiggle::from_witx!({
     witx: ["witx/wasi_snapshot_preview1.witx"],
-    async: { wasi_snapshot_preview1::{fd_read, fd_write, poll_oneoff} },
+    // What waits, and what may be much work for the host: such a call is charged for.
+    async: { wasi_snapshot_preview1::{
+        fd_pread, fd_pwrite, fd_read, fd_readdir, fd_write, path_create_directory, path_filestat_get, path_filestat_set_times,
+        path_link, path_open, path_readlink, path_remove_directory, path_rename, path_symlink, path_unlink_file, poll_oneoff,
+        random_get
+    } },
     errors: { errno => trappable Error },
 });
 
@@ -165,14 +170,16 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         self.set_times(fd, atim, mtim, flags)
     }
 
-    fn fd_pread(
+    async fn fd_pread(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         iovs: types::IovecArray,
         offset: types::Filesize,
     ) -> Result<types::Size, Error> {
-        self.read_at(memory, fd, iovs, offset)
+        let done = self.read_at(memory, fd, iovs, offset);
+        self.kernel.charge(0).await;
+        done
     }
 
     fn fd_prestat_get(&mut self, _: &mut GuestMemory<'_>, fd: types::Fd) -> Result<types::Prestat, Error> {
@@ -194,14 +201,16 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         Ok(memory.copy_from_slice(&name, path.as_array(name.len() as u32))?)
     }
 
-    fn fd_pwrite(
+    async fn fd_pwrite(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         iovs: types::CiovecArray,
         offset: types::Filesize,
     ) -> Result<types::Size, Error> {
-        self.write_at(memory, fd, iovs, offset)
+        let done = self.write_at(memory, fd, iovs, offset);
+        self.kernel.charge(0).await;
+        done
     }
 
     async fn fd_read(
@@ -210,10 +219,12 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         fd: types::Fd,
         iovs: types::IovecArray,
     ) -> Result<types::Size, Error> {
-        self.read(memory, fd, iovs).await
+        let done = self.read(memory, fd, iovs).await;
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn fd_readdir(
+    async fn fd_readdir(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
@@ -221,7 +232,9 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         buf_len: types::Size,
         cookie: types::Dircookie,
     ) -> Result<types::Size, Error> {
-        self.read_directory(memory, fd, buf.as_array(buf_len), cookie)
+        let done = self.read_directory(memory, fd, buf.as_array(buf_len), cookie);
+        self.kernel.charge(0).await;
+        done
     }
 
     fn fd_renumber(&mut self, _: &mut GuestMemory<'_>, fd: types::Fd, to: types::Fd) -> Result<(), Error> {
@@ -252,29 +265,35 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         fd: types::Fd,
         iovs: types::CiovecArray,
     ) -> Result<types::Size, Error> {
-        self.write(memory, fd, iovs).await
+        let done = self.write(memory, fd, iovs).await;
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_create_directory(
+    async fn path_create_directory(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         path: GuestPtr<str>,
     ) -> Result<(), Error> {
-        self.create_directory(memory, fd, path)
+        let done = self.create_directory(memory, fd, path);
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_filestat_get(
+    async fn path_filestat_get(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         flags: types::Lookupflags,
         path: GuestPtr<str>,
     ) -> Result<types::Filestat, Error> {
-        self.path_filestat(memory, fd, flags, path)
+        let done = self.path_filestat(memory, fd, flags, path);
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_filestat_set_times(
+    async fn path_filestat_set_times(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
@@ -284,10 +303,12 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         mtim: types::Timestamp,
         fst_flags: types::Fstflags,
     ) -> Result<(), Error> {
-        self.path_set_times(memory, (fd, flags, path), atim, mtim, fst_flags)
+        let done = self.path_set_times(memory, (fd, flags, path), atim, mtim, fst_flags);
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_link(
+    async fn path_link(
         &mut self,
         memory: &mut GuestMemory<'_>,
         old_fd: types::Fd,
@@ -296,10 +317,12 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         new_fd: types::Fd,
         new_path: GuestPtr<str>,
     ) -> Result<(), Error> {
-        self.link(memory, (old_fd, old_flags, old_path), (new_fd, new_path))
+        let done = self.link(memory, (old_fd, old_flags, old_path), (new_fd, new_path));
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_open(
+    async fn path_open(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
@@ -310,10 +333,12 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         inheriting: types::Rights,
         descriptor_flags: types::Fdflags,
     ) -> Result<types::Fd, Error> {
-        self.open(memory, fd, path, &Open { lookup, flags, base, inheriting, descriptor_flags })
+        let done = self.open(memory, fd, path, &Open { lookup, flags, base, inheriting, descriptor_flags });
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_readlink(
+    async fn path_readlink(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
@@ -321,22 +346,26 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         buf: GuestPtr<u8>,
         buf_len: types::Size,
     ) -> Result<types::Size, Error> {
-        let target = self.read_link(memory, fd, path)?;
+        let target = self.read_link(memory, fd, path);
+        self.kernel.charge(0).await;
+        let target = target?;
         let length = buf_len.min(target.len() as types::Size);
         memory.copy_from_slice(&target[..length as usize], buf.as_array(length))?;
         Ok(length)
     }
 
-    fn path_remove_directory(
+    async fn path_remove_directory(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         path: GuestPtr<str>,
     ) -> Result<(), Error> {
-        self.remove_directory(memory, fd, path)
+        let done = self.remove_directory(memory, fd, path);
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_rename(
+    async fn path_rename(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
@@ -344,26 +373,32 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         new_fd: types::Fd,
         new_path: GuestPtr<str>,
     ) -> Result<(), Error> {
-        self.rename(memory, (fd, old_path), (new_fd, new_path))
+        let done = self.rename(memory, (fd, old_path), (new_fd, new_path));
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_symlink(
+    async fn path_symlink(
         &mut self,
         memory: &mut GuestMemory<'_>,
         old_path: GuestPtr<str>,
         fd: types::Fd,
         new_path: GuestPtr<str>,
     ) -> Result<(), Error> {
-        self.symlink(memory, old_path, fd, new_path)
+        let done = self.symlink(memory, old_path, fd, new_path);
+        self.kernel.charge(0).await;
+        done
     }
 
-    fn path_unlink_file(
+    async fn path_unlink_file(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: types::Fd,
         path: GuestPtr<str>,
     ) -> Result<(), Error> {
-        self.unlink(memory, fd, path)
+        let done = self.unlink(memory, fd, path);
+        self.kernel.charge(0).await;
+        done
     }
 
     async fn poll_oneoff(
@@ -373,7 +408,9 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         events: GuestPtr<types::Event>,
         count: types::Size,
     ) -> Result<types::Size, Error> {
-        self.poll(memory, subscriptions, events, count).await
+        let done = self.poll(memory, subscriptions, events, count).await;
+        self.kernel.charge(0).await;
+        done
     }
 
     fn proc_exit(&mut self, _: &mut GuestMemory<'_>, code: types::Exitcode) -> wasmtime::Error {
@@ -388,13 +425,15 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         Ok(())
     }
 
-    fn random_get(
+    async fn random_get(
         &mut self,
         memory: &mut GuestMemory<'_>,
         buf: GuestPtr<u8>,
         buf_len: types::Size,
     ) -> Result<(), Error> {
-        self.random(memory, buf.as_array(buf_len))
+        let done = self.random(memory, buf.as_array(buf_len));
+        self.kernel.charge(0).await;
+        done
     }
 
     fn sock_accept(&mut self, _: &mut GuestMemory<'_>, fd: types::Fd, _: types::Fdflags) -> Result<types::Fd, Error> {

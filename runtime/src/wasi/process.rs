@@ -5,6 +5,7 @@ use wiggle::{GuestMemory, GuestPtr};
 use super::Wasi;
 use super::file::slice_mut;
 use super::preview1::types::{Clockid, Errno, Error, Size, Timestamp};
+use crate::vfs::work;
 
 /// Random bytes that one call gives at most.
 const RANDOM_BYTES_MAX: u32 = 16 << 20;
@@ -55,6 +56,7 @@ impl Wasi {
         if buffer.len() > RANDOM_BYTES_MAX {
             return Err(Errno::Inval.into());
         }
+        self.vfs().spend(work::random(buffer.len() as usize));
         self.entropy.fill(slice_mut(memory, buffer)?);
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Transaction {
     /// Gives a file one more name.
     ///
     /// # Errors
-    /// [`FsError::Exists`], [`FsError::IsADirectory`], [`FsError::TooManyLinks`], a name that can't be.
+    /// [`FsError::Exists`], [`FsError::IsADirectory`], [`FsError::TooManyLinks`], [`FsError::QuotaInodes`], a name that can't be.
     pub fn link(&mut self, inode: Inode, directory: Inode, name: &[u8], now: Timestamp) -> Result<(), FsError> {
         check_name(name)?;
         let live = self.live(inode)?;
@@ -123,6 +123,9 @@ impl Transaction {
             _ => {}
         }
         let place = live.place.clone();
+        if self.usage.inodes.saturating_add(self.named) >= self.quota.inodes {
+            return Err(FsError::QuotaInodes { limit_inodes: self.quota.inodes });
+        }
         if self.writable(directory)?.get(name, &self.nodes)?.is_some() {
             return Err(FsError::Exists);
         }
@@ -133,6 +136,7 @@ impl Transaction {
             self.entries_mut(parent)?.insert(entry, &nodes)?;
             self.mark(parent);
         }
+        self.named += 1;
         let live = self.live_mut(inode)?;
         live.links += 1;
         live.changed = now;
