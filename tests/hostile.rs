@@ -19,6 +19,8 @@ const TOGETHER: usize = 16;
 const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 /// By how much a call may outlive its time on a machine that does much else: what is looked for never ends.
 const LATE_MAX: Duration = Duration::from_secs(2);
+/// Threads of a service that does nothing.
+const THREADS_AT_REST: usize = 9;
 const HONEST: &str = "print(open('/workspace/kept.txt').read() + str(sum(range(1000))))";
 
 #[derive(Deserialize)]
@@ -210,18 +212,18 @@ impl Ground {
         (calls, slowest)
     }
 
-    /// What the service's process holds once it rests: threads that have nothing to do end after a while.
-    fn figures(&self) -> Figures {
-        let mut last = self.server.figures();
-        for _ in 0..15 {
-            std::thread::sleep(Duration::from_secs(1));
+    /// What the service's process holds once it rests: threads that have nothing to do end after a while. Waits for so few of
+    /// everything, or for half a minute.
+    fn figures(&self, most: &Figures) -> Figures {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
             let now = self.server.figures();
-            if now.threads == last.threads && now.descriptors == last.descriptors && now.threads < 16 {
+            let is_at_rest = now.threads <= most.threads && now.descriptors <= most.descriptors;
+            if is_at_rest && now.resident_kib <= most.resident_kib || Instant::now() > until {
                 return now;
             }
-            last = now;
+            std::thread::sleep(Duration::from_millis(500));
         }
-        last
     }
 }
 
@@ -280,13 +282,16 @@ fn nothing_is_left_of_many_in_a_row() {
     let chosen: Vec<&Guest> = all.iter().copied().step_by(step).cycle().take(runs).collect();
     let warm = if step > 1 { &chosen[..runs / 2] } else { &all[..] };
     ground.run_all(warm, TOGETHER.min(4));
-    let before = ground.figures();
+    // What rests has few threads; descriptors and memory are what they are.
+    let first = ground.server.figures();
+    let before = ground.figures(&Figures { threads: THREADS_AT_REST, ..first });
     let start = Instant::now();
     ground.run_all(&chosen, 1);
     let took = start.elapsed();
-    let after = ground.figures();
+    let most = Figures { resident_kib: before.resident_kib + before.resident_kib / 20, ..before };
+    let after = ground.figures(&most);
     eprintln!("hostile guests, {runs} in a row in {took:?}: {before:?} before, {after:?} after");
     assert!(after.descriptors <= before.descriptors, "{before:?} {after:?}");
     assert!(after.threads <= before.threads, "{before:?} {after:?}");
-    assert!(after.resident_kib <= before.resident_kib + before.resident_kib / 20, "{before:?} {after:?}");
+    assert!(after.resident_kib <= most.resident_kib, "{before:?} {after:?}");
 }

@@ -331,7 +331,9 @@ fn until_ended<T, E: Into<Error>>(
     if call.live.is_cancelled() {
         return Ok(stopped(CallStatus::Cancelled, "the call was cancelled before it ran".to_owned()));
     }
-    let ended = call.sandbox.world().threads.handle().block_on(async {
+    let world = call.sandbox.world();
+    let running = world.processors.share(running);
+    let ended = world.threads.handle().block_on(async {
         tokio::select! {
             biased;
             ended = running => Ok(ended),

@@ -18,6 +18,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Kept;
 use crate::guest::Guests;
+use crate::processors::Processors;
 use crate::record::{CreateDetail, CreateRequest, SandboxInfo};
 use crate::sandbox::{Sandbox, Shared};
 use crate::upkeep::{Bell, Upkeep, UpkeepSettings};
@@ -116,6 +117,7 @@ pub(crate) struct World {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Where guests run: a thread each, apart from whoever asks.
     pub(crate) threads: tokio::runtime::Runtime,
+    pub(crate) processors: Arc<Processors>,
     pub(crate) counts: Counts,
     /// What the last round of upkeep did.
     pub(crate) upkeep: Mutex<Upkeep>,
@@ -179,6 +181,7 @@ impl Host {
             clock: components.clock,
             entropy: components.entropy,
             threads,
+            processors: Processors::new(std::thread::available_parallelism().map_or(2, usize::from)),
             counts: Counts::default(),
             upkeep: Mutex::default(),
             bell: Arc::default(),

@@ -23,7 +23,7 @@ pub(crate) use self::exec::{Exec, Programs};
 pub(crate) use self::open_file::{FileKind, OpenFileId, Whence, status};
 use self::open_file::{OpenFiles, Target};
 pub(crate) use self::process::{Disposition, Pid, Process, Processes, Status, WaitFor, signal};
-pub(crate) use self::schedule::{CALL_FUEL, End, Ended, FirstEnd, Launch, Program, SLICE_FUEL, Started, run};
+pub(crate) use self::schedule::{CALL_FUEL, End, Ended, FirstEnd, Launch, Program, SLICE_FUEL, Started, pass, run};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::limits::{Limit, LimitExceeded};

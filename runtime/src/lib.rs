@@ -33,6 +33,7 @@ mod mount;
 mod mounts;
 mod offline;
 mod operation;
+mod processors;
 mod record;
 mod restore;
 mod revert;

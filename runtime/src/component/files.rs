@@ -21,7 +21,7 @@ use wasmtime_wasi::p2::{DynOutputStream, FsError as Failure, FsResult};
 pub(super) use self::interface::{HasFiles, View};
 use super::streams::FileOutput;
 use crate::entropy::Entropy;
-use crate::kernel::{CALL_FUEL, SLICE_FUEL};
+use crate::kernel::{CALL_FUEL, SLICE_FUEL, pass};
 use crate::limits::{Limit, LimitExceeded};
 use crate::vfs::resolve::Resolved;
 use crate::vfs::{Node, Vfs, work};
@@ -119,7 +119,7 @@ impl Files {
         if self.paid > self.fuel {
             return Err(LimitExceeded { limit: Limit::Cpu, allowed: self.fuel });
         }
-        tokio::task::yield_now().await;
+        pass().await;
         Ok(())
     }
 

@@ -67,8 +67,21 @@ impl Kernel {
             state.paid = state.paid.saturating_add(std::mem::take(&mut state.debt));
             state.slept = true;
         }
-        tokio::task::yield_now().await;
+        pass().await;
     }
+}
+
+/// Lets others run, and goes on when it is asked again.
+pub(crate) async fn pass() {
+    let mut has_passed = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_passed, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// How a call's programs ended.

@@ -11,7 +11,7 @@ use super::preview1::types::{
     Clockid, Errno, Error, Event, EventFdReadwrite, Eventrwflags, Eventtype, Fd, Size, Subclockflags, Subscription,
     SubscriptionClock, SubscriptionU, Userdata,
 };
-use crate::kernel::status;
+use crate::kernel::{pass, status};
 
 const SUBSCRIPTIONS_MAX: u32 = 4096;
 /// The longest time that one wait is for: past it any call has ended.
@@ -58,7 +58,7 @@ impl Wasi {
             }
             if left.is_some_and(|left| left.is_zero()) {
                 if shortest.is_some_and(|shortest| shortest.is_zero()) {
-                    tokio::task::yield_now().await;
+                    pass().await;
                 }
                 clocks.retain(|(_, wait)| Some(*wait) <= shortest);
                 break ready;
