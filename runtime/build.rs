@@ -38,7 +38,7 @@ fn run() -> Result<(), String> {
     let lock = Lock::parse(&text).map_err(|error| format!("guests/guests.lock: {error}"))?;
     let metadata = metadata(&manifest)?;
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
-    let (mut modules, mut libraries, mut boots) = (String::new(), String::new(), String::new());
+    let [mut modules, mut libraries, mut mores, mut boots] = [const { String::new() }; 4];
     for guest in &lock.guests {
         if let Some(boot) = &guest.boot {
             let path = guests.join(boot);
@@ -55,13 +55,18 @@ fn run() -> Result<(), String> {
         println!("cargo:rerun-if-changed={}", module.display());
         writeln!(modules, "({:?}, include_bytes!({:?})),", guest.name, module.display()).map_err(told)?;
         if let Some(library) = &guest.library {
-            let library = checked(folder.join(&library.path), library.bytes, &library.sha256)?;
-            writeln!(libraries, "({:?}, include_bytes!({:?})),", guest.name, library.display()).map_err(told)?;
+            let archive = checked(folder.join(&library.path), library.bytes, &library.sha256)?;
+            writeln!(libraries, "({:?}, include_bytes!({:?})),", guest.name, archive.display()).map_err(told)?;
+            if let Some(more) = &library.more {
+                let more = checked(guests.join(&more.path), more.bytes, &more.sha256)?;
+                println!("cargo:rerun-if-changed={}", more.display());
+                writeln!(mores, "({:?}, include_bytes!({:?})),", guest.name, more.display()).map_err(told)?;
+            }
         }
     }
     let table = format!(
         "static MODULES: &[(&str, &[u8])] = &[{modules}];\nstatic LIBRARIES: &[(&str, &[u8])] = &[{libraries}];\n\
-         static BOOTS: &[(&str, &str)] = &[{boots}];\n"
+         static MORE: &[(&str, &[u8])] = &[{mores}];\nstatic BOOTS: &[(&str, &str)] = &[{boots}];\n"
     );
     let out = env::var("OUT_DIR").map_err(told)?;
     std::fs::write(Path::new(&out).join("embedded.rs"), table).map_err(told)

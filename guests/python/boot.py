@@ -437,7 +437,26 @@ def turn():
         raise SystemExit(1)
 
 
+class _PythonPath:
+    """Puts the directories of PYTHONPATH on the path, which this interpreter does not, when something is imported first."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        sys.meta_path.remove(_PythonPath)
+        words = os.environ.get("PYTHONPATH", "")
+        # After the program's own directory.
+        sys.path[1:1] = [os.path.abspath(word) for word in words.split(":") if word]
+        return None
+
+
 _install()
+sys.meta_path.insert(0, _PythonPath)
+# What the archive has in part only is whole in the directory.
+if "/usr/local/lib/python3.14" in sys.path:
+    sys.path.remove("/usr/local/lib/python3.14")
+    sys.path.insert(sys.path.index("/usr/local/lib/python314.zip"), "/usr/local/lib/python3.14")
+    # It was not there when the interpreter began.
+    sys.path_importer_cache.pop("/usr/local/lib/python3.14", None)
 # The image is made by a program on the command line, which has put its directory first.
 if sys.path[:1] == [""]:
     del sys.path[0]

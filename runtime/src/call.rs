@@ -2,6 +2,7 @@
 //!
 //! Read [`run`] top to bottom; every step is one line here and one module elsewhere.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -133,6 +134,7 @@ fn queue(prepared: Prepared) -> Result<(), Error> {
 fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
     let host = prepared.sandbox.host.clone();
     drop(host.world.threads.spawn_blocking(move || {
+        stand_back();
         let world = Arc::clone(&prepared.sandbox.host.world);
         let live = Arc::clone(&prepared.live);
         world.counts.running.fetch_add(1, Ordering::SeqCst);
@@ -147,7 +149,25 @@ fn spawn(prepared: Prepared, turn: Option<TurnGuard>) {
         world.counts.running.fetch_sub(1, Ordering::SeqCst);
         world.counts.live.fetch_sub(1, Ordering::SeqCst);
         live.end(outcome.map(Arc::new).map_err(Arc::new));
+        let (shared, id) = (Arc::downgrade(&prepared.sandbox.shared), live.id());
+        world.ended.keep(&live, move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.forget(id);
+            }
+        });
     }));
+}
+
+/// Lets the service's own threads before: who asks for its health, or for another call, is answered whatever guests do.
+fn stand_back() {
+    const NICE: i32 = 5;
+    std::thread_local! {
+        static IS_BACK: Cell<bool> = const { Cell::new(false) };
+    }
+    if !IS_BACK.replace(true) {
+        // Where it is refused, all are equal.
+        rustix::process::setpriority_process(None, NICE).ok();
+    }
 }
 
 fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {

@@ -93,6 +93,8 @@ pub struct HostStats {
     pub calls_running: usize,
     /// Calls that may run at once.
     pub calls_running_max: usize,
+    /// Memory of calls that have ended and are kept for readers that come back, in bytes.
+    pub calls_kept_bytes: usize,
     /// Calls ended, by tool and status.
     pub calls_ended: BTreeMap<(String, &'static str), u64>,
     /// Time on the clock of all calls ended.
@@ -124,6 +126,7 @@ pub(crate) struct World {
     pub(crate) mounts: crate::mount::Mounts,
     /// The sessions at hand.
     pub(crate) sessions: Arc<crate::session::Sessions>,
+    pub(crate) ended: crate::live::Ended,
     /// Wakes upkeep when the service stops.
     pub(crate) bell: Arc<Bell>,
     /// States that came from elsewhere and that no sandbox has yet.
@@ -187,6 +190,7 @@ impl Host {
             bell: Arc::default(),
             mounts: crate::mount::Mounts::default(),
             sessions: Arc::default(),
+            ended: crate::live::Ended::default(),
             imported: Mutex::default(),
             sandboxes: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -306,6 +310,7 @@ impl Host {
             calls_live: counts.live.load(Ordering::Relaxed),
             calls_running: counts.running.load(Ordering::Relaxed),
             calls_running_max: self.world.settings.calls_running_max,
+            calls_kept_bytes: self.world.ended.bytes(),
             calls_ended: counts.ended.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             calls_wall: Duration::from_micros(counts.wall_us.load(Ordering::Relaxed)),
             store: self.world.store.stats(),

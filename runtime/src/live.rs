@@ -3,6 +3,7 @@
 //! Every way of looking at a call (waiting for it, streaming it, asking later) reads this one record, so that a reader can
 //! come late or come back and misses nothing.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,10 @@ use crate::wasi::{Output, Stream};
 
 /// Joined to the chunk before while that is smaller: a guest that prints single bytes must not make a chunk of each.
 const CHUNK_BYTES: usize = 8 * 1024;
+/// Ended calls stay readable as they happened for this long, for readers that come back.
+const ENDED_KEPT_FOR: Duration = Duration::from_secs(300);
+/// How much memory those of all sandboxes take together.
+const ENDED_BYTES_MAX: usize = 64 << 20;
 
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +70,11 @@ struct Progress {
     chunks: Vec<Chunk>,
     open: Option<(Stream, BytesMut)>,
     outcome: Option<Result<Arc<Call>, Arc<Error>>>,
-    ended: Option<Instant>,
 }
 
 impl LiveCall {
     pub(crate) fn new(id: CallId, sandbox: SandboxId) -> Self {
-        let progress =
-            Progress { status: LiveStatus::Queued, chunks: Vec::new(), open: None, outcome: None, ended: None };
+        let progress = Progress { status: LiveStatus::Queued, chunks: Vec::new(), open: None, outcome: None };
         Self {
             id,
             sandbox,
@@ -173,14 +176,8 @@ impl LiveCall {
             progress.close_chunk();
             progress.status = LiveStatus::Ended;
             progress.outcome = Some(outcome);
-            progress.ended = Some(Instant::now());
         }
         self.notify();
-    }
-
-    /// Returns for how long the call has been over.
-    pub(crate) fn ended_for(&self) -> Option<Duration> {
-        self.lock().ended.map(|ended| ended.elapsed())
     }
 
     /// Returns all that was printed on one stream.
@@ -196,6 +193,23 @@ impl LiveCall {
         }
     }
 
+    /// Returns about how much memory the call takes.
+    fn kept_bytes(&self) -> usize {
+        /// What it is made of besides what was said.
+        const RECORD_BYTES: usize = 4 << 10;
+        let progress = self.lock();
+        let chunks: usize = progress.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        let outcome = match &progress.outcome {
+            Some(Ok(call)) => {
+                let values = [Some(&call.arguments), call.result.as_ref()];
+                let values = values.into_iter().flatten().map(|value| value.to_string().len());
+                call.stdout.len() + call.stderr.len() + values.sum::<usize>()
+            }
+            _ => 0,
+        };
+        RECORD_BYTES + chunks + outcome
+    }
+
     fn notify(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -203,6 +217,46 @@ impl LiveCall {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         // A panic while the lock was held leaves chunks that were whole: nothing here is half-done between two statements.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The calls of all sandboxes that have ended and are still kept, the oldest first.
+#[derive(Default)]
+pub(crate) struct Ended(Mutex<EndedCalls>);
+
+#[derive(Default)]
+struct EndedCalls {
+    calls: VecDeque<(Forget, Instant, usize)>,
+    bytes: usize,
+}
+
+/// Lets go of a call.
+type Forget = Box<dyn FnOnce() + Send>;
+
+impl Ended {
+    /// Returns how much memory they take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
+    /// Keeps a call that has just ended: `forget` is called when it was long ago, or when newer ones need the room. What is
+    /// forgotten can still be read from the log.
+    pub(crate) fn keep(&self, call: &LiveCall, forget: impl FnOnce() + Send + 'static) {
+        let bytes = call.kept_bytes();
+        let mut forgotten = Vec::new();
+        {
+            let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.calls.push_back((Box::new(forget), Instant::now(), bytes));
+            ended.bytes += bytes;
+            while let Some((_, since, bytes)) = ended.calls.front()
+                && (ended.bytes > ENDED_BYTES_MAX || since.elapsed() > ENDED_KEPT_FOR)
+            {
+                let bytes = *bytes;
+                ended.bytes -= bytes;
+                forgotten.extend(ended.calls.pop_front());
+            }
+        }
+        forgotten.into_iter().for_each(|(forget, ..)| forget());
     }
 }
 
@@ -279,6 +333,20 @@ mod tests {
         assert_eq!(call.chunks(0)[0].bytes, "a");
         call.write(Stream::Stdout, b"b");
         assert_eq!(call.chunks(1)[0].bytes, "b");
+    }
+
+    #[test]
+    fn ended_calls_are_kept_up_to_a_bound() {
+        let (ended, forgotten) = (Ended::default(), Arc::new(Mutex::new(Vec::new())));
+        for number in 0..100 {
+            let call = call();
+            call.write(Stream::Stdout, &vec![b'x'; 1 << 20]);
+            call.end(Err(Arc::new(Error::internal("gone"))));
+            let forgotten = Arc::clone(&forgotten);
+            ended.keep(&call, move || forgotten.lock().unwrap().push(number));
+        }
+        // What each takes is more than what it printed.
+        assert_eq!(*forgotten.lock().unwrap(), (0..37).collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -16,15 +16,14 @@ use tokio::sync::broadcast;
 use crate::error::{Error, ErrorKind};
 use crate::history::HistoryCursor;
 use crate::host::{Host, Settings, World, kind_word, unknown_state};
-use crate::live::LiveCall;
+use crate::live::{LiveCall, LiveStatus};
 use crate::record::{
     Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, OperationInfo,
     PathHistory, RestoreTarget, RevertTarget, SandboxInfo,
 };
 use crate::turn::{NoTurn, Turn, TurnGuard};
 
-/// Ended calls stay readable as they happened for this long, for readers that come back.
-const LIVE_KEPT_FOR: Duration = Duration::from_secs(300);
+/// Calls of one sandbox that are kept as they happened: running, or ended lately (`live::Ended`).
 const LIVE_KEPT_MAX: usize = 256;
 const EVENTS_WAITING_MAX: usize = 256;
 const CHECKPOINT_NAME_BYTES_MAX: usize = 100;
@@ -78,15 +77,14 @@ impl Shared {
         self.calls().values().for_each(|call| call.cancel());
     }
 
-    /// Adds a call, and forgets those that ended long ago or are too many.
+    /// Adds a call, and forgets those that have ended and are too many.
     pub(crate) fn keep(&self, call: &Arc<LiveCall>) -> Result<(), Error> {
         let mut calls = self.calls();
         if calls.contains_key(&call.id()) {
             return Err(Error::conflict("call_exists", format!("there is a call {} already", call.id())));
         }
-        calls.retain(|_, other| other.ended_for().is_none_or(|ended| ended < LIVE_KEPT_FOR));
         while calls.len() >= LIVE_KEPT_MAX {
-            let oldest = calls.iter().filter(|(_, other)| other.ended_for().is_some()).map(|(id, _)| *id).min();
+            let oldest = calls.iter().filter(|(_, other)| other.status() == LiveStatus::Ended).map(|(id, _)| *id).min();
             let Some(oldest) = oldest else { break };
             calls.remove(&oldest);
         }

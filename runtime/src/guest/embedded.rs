@@ -22,6 +22,11 @@ pub(super) fn library(entry: &Entry) -> Result<Bytes, GuestError> {
     Ok(Bytes::from_static(find(LIBRARIES, entry)?))
 }
 
+/// Returns what a guest's package leaves out of its library.
+pub(super) fn more(entry: &Entry) -> Result<&'static [u8], GuestError> {
+    find(MORE, entry)
+}
+
 /// Returns the program that a guest runs when its image is made.
 pub(super) fn boot(entry: &Entry) -> Option<&'static str> {
     entry.boot.as_ref()?;

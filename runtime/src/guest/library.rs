@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use bytes::Bytes;
 
 use super::GuestError;
-use super::lock::Library as Entry;
+use super::lock::{Entry, Library};
 
 /// The most that an archive inside a library may hold, in bytes and in files. It is as trusted as the module, so this only
 /// says which size is expected.
@@ -13,17 +13,21 @@ const DATA_BYTES_MAX: u64 = 64 << 20;
 const DATA_FILES_MAX: usize = 10_000;
 
 /// Returns the library's files by their paths in the sandbox: the archive, and those of its data.
-pub(super) fn lay_out(entry: &Entry, archive: &Bytes) -> Result<Vec<(String, Bytes)>, GuestError> {
-    let folder = entry.folder.trim_matches('/');
-    let Some(file) = &entry.file else {
+pub(super) fn lay_out(entry: &Entry, library: &Library, archive: &Bytes) -> Result<Vec<(String, Bytes)>, GuestError> {
+    let folder = library.folder.trim_matches('/');
+    let Some(file) = &library.file else {
         return unpack_tar(folder, archive).map_err(GuestError::io("unpacking a library"));
     };
     let mut files = vec![(format!("{folder}/{file}"), archive.clone())];
-    if let Some(data) = &entry.data {
+    if let Some(data) = &library.data {
         let below = data.folder.trim_matches('/');
         for (name, bytes) in unpack(archive, &data.archive)? {
             files.push((format!("{below}/{name}"), bytes));
         }
+    }
+    if let Some(more) = &library.more {
+        let packed = super::embedded::more(entry)?;
+        files.extend(unpack_tar(more.folder.trim_matches('/'), packed).map_err(GuestError::io("unpacking a library"))?);
     }
     Ok(files)
 }
@@ -36,7 +40,7 @@ fn unpack_tar(folder: &str, archive: &[u8]) -> std::io::Result<Vec<(String, Byte
     for member in tar::Archive::new(&unpacked[..]).entries()? {
         let mut member = member?;
         if member.header().entry_type() == tar::EntryType::Regular {
-            let path = format!("{folder}/{}", member.path()?.display());
+            let path = format!("{folder}/{}", member.path()?.strip_prefix(".").unwrap_or(&member.path()?).display());
             let mut bytes = Vec::new();
             member.read_to_end(&mut bytes)?;
             files.push((path.trim_start_matches('/').to_owned(), Bytes::from(bytes)));

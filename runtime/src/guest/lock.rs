@@ -126,6 +126,19 @@ pub(crate) struct Library {
     pub(crate) file: Option<String>,
     /// Files that the guest wants beside the archive, in an archive inside it.
     pub(crate) data: Option<Data>,
+    /// What the package leaves out, for a guest that is built in.
+    pub(crate) more: Option<More>,
+}
+
+/// A `.tar.zst` below `guests/`, given to the guest as files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the build reads all of it, the runtime where it lies")]
+pub(crate) struct More {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    pub(crate) folder: String,
 }
 
 /// A zip archive inside the library, given to the guest as files.

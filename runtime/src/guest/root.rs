@@ -48,7 +48,7 @@ impl Root {
                 commands.entry(command.clone()).or_insert_with(|| Command { tool: tool.to_owned(), hash });
             }
             if let (Some(described), Some(archive)) = (&entry.library, library) {
-                files.extend(super::library::lay_out(described, archive)?);
+                files.extend(super::library::lay_out(entry, described, archive)?);
             }
         }
         // Mounts lie on names of the root directory.
