@@ -21,6 +21,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 const LATE_MAX: Duration = Duration::from_secs(2);
 /// Threads of a service that does nothing.
 const THREADS_AT_REST: usize = 9;
+/// How much memory an allocator may keep between pieces that are in use.
+const FRAGMENTS_KIB: u64 = 16 << 10;
 const HONEST: &str = "print(open('/workspace/kept.txt').read() + str(sum(range(1000))))";
 
 #[derive(Deserialize)]
@@ -298,7 +300,10 @@ fn nothing_is_left_of_many_in_a_row() {
     ground.run_all(&chosen, 1);
     let took = start.elapsed();
     let cached = ground.cached_kib().saturating_sub(cached);
-    let most = Figures { resident_kib: before.resident_kib + before.resident_kib / 20 + cached, ..before };
+    let most = Figures {
+        resident_kib: before.resident_kib + (before.resident_kib / 20).max(FRAGMENTS_KIB) + cached,
+        ..before
+    };
     let after = ground.figures(&most);
     eprintln!(
         "hostile guests, {runs} in a row in {took:?}: {before:?} before, {after:?} after, {cached} KiB of it kept on purpose"

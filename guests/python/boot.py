@@ -449,7 +449,69 @@ class _PythonPath:
         return None
 
 
+def _seed_when_used():
+    """Has the random numbers of each program be its own, from their first use on.
+
+    Every program begins with the same memory, and drawing a seed is not for free. What `from random import random, seed` gave
+    has to go on being of one generator, also after the first use.
+    """
+    import random
+
+    plain = random.Random
+
+    class Random(plain):
+        def _begin(self):
+            if self.__class__ is not plain:
+                # From now on these are the functions of C, for whoever asks the module for them.
+                self.__class__ = plain
+                for name in names:
+                    setattr(random, name, getattr(self, name))
+                plain.seed(self)
+
+    def late(name):
+        function = getattr(plain, name)
+
+        def call(self, *words, **named):
+            Random._begin(self)
+            return function(self, *words, **named)
+
+        call.__name__, call.__doc__ = name, function.__doc__
+        return call
+
+    names = ("random", "getrandbits", "getstate", "seed", "setstate")
+    for name in names:
+        setattr(Random, name, late(name))
+    random._inst = inst = plain()
+    inst.__class__ = Random
+    for name, value in list(vars(random).items()):
+        if isinstance(getattr(value, "__self__", None), plain):
+            setattr(random, name, getattr(inst, name))
+
+
+def _who_and_where():
+    """There is one user here, and files are its: what `stat` says of them. Permissions keep nobody from anything."""
+    import socket
+
+    def identity(name):
+        def ask():
+            return 0
+
+        ask.__name__ = name
+        return ask
+
+    for name in ("getuid", "geteuid", "getgid", "getegid"):
+        if not hasattr(os, name):
+            setattr(os, name, identity(name))
+            setattr(posix, name, getattr(os, name))
+    if not hasattr(os, "getgroups"):
+        os.getgroups = lambda: [0]
+    if not hasattr(socket, "gethostname"):
+        socket.gethostname = lambda: "sandbox"
+
+
 _install()
+_seed_when_used()
+_who_and_where()
 sys.meta_path.insert(0, _PythonPath)
 # What the archive has in part only is whole in the directory.
 if "/usr/local/lib/python3.14" in sys.path:
