@@ -29,6 +29,12 @@ sys.modules['_sandglass'] = types.ModuleType('_sandglass')
 exec(compile(sys.argv[1], '_sandglass.py', 'exec'), sys.modules['_sandglass'].__dict__)
 ";
 
+/// Returns a program that runs `script` as the image's program is run, and then goes on with `prelude`.
+pub(super) fn before(script: &str, prelude: &str) -> String {
+    let literal = serde_json::Value::from(script).to_string();
+    format!("import sys\nsys.argv.insert(1, {literal})\n{WRAPPER}del sys.argv[1]\n{prelude}")
+}
+
 /// Runs the Python program `script` in a guest and returns the memory that it leaves.
 ///
 /// # Errors

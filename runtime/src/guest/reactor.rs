@@ -204,14 +204,23 @@ impl WasiGuest {
 
     /// Returns the same guest, whose programs begin with another image.
     pub(super) fn beginning_with(&self, image: Arc<Image>) -> Self {
+        self.changed(Some(image), self.inner.prelude.clone())
+    }
+
+    /// Returns the same guest with another prelude.
+    pub(super) fn with_prelude(&self, prelude: String) -> Self {
+        self.changed(self.inner.image.clone(), Some(prelude))
+    }
+
+    fn changed(&self, image: Option<Arc<Image>>, prelude: Option<String>) -> Self {
         let inner = &*self.inner;
         let inner = Inner {
             instance: inner.instance.clone(),
-            image: Some(image),
+            image,
             first: inner.first.clone(),
             entry: inner.entry.clone(),
             argv0: inner.argv0.clone(),
-            prelude: inner.prelude.clone(),
+            prelude,
             preopens: inner.preopens.clone(),
             env: inner.env.clone(),
             data: inner.data.clone(),
@@ -235,9 +244,11 @@ impl WasiGuest {
         Ok(store)
     }
 
-    /// Says whether an instance is its memory and its globals, and nothing else.
+    /// Says whether an instance is its memory and its globals, and nothing else, and can be entered again.
     pub(super) fn may_have_sessions(&self) -> bool {
-        self.inner.image.is_some() && memory::module::may_have_sessions(self.inner.instance.module())
+        self.inner.prelude.is_none()
+            && self.inner.image.is_some()
+            && memory::module::may_have_sessions(self.inner.instance.module())
     }
 
     pub(super) fn instance(&self) -> &InstancePre<Context> {

@@ -171,7 +171,11 @@ impl Guest {
     ) -> Result<Self, GuestError> {
         let mut guest = WasiGuest::new(linker, module, entry, image).map_err(|error| GuestError::engine(&error))?;
         if let Some(script) = super::embedded::boot(entry) {
-            guest = guest.beginning_with(super::boot::image(&guest, script, mounts)?);
+            guest = match &entry.prelude {
+                None => guest.beginning_with(super::boot::image(&guest, script, mounts)?),
+                // It can be entered once only: no memory of it is one to begin with.
+                Some(prelude) => guest.with_prelude(super::boot::before(script, prelude)),
+            };
         }
         Ok(Self { name: entry.name.clone(), hash, interface: Interface::Wasi(guest), beginning: OnceLock::new() })
     }
