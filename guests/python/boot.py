@@ -492,17 +492,10 @@ def _who_and_where():
     """There is one user here, and files are its: what `stat` says of them. Permissions keep nobody from anything."""
     import socket
 
-    def identity(name):
-        def ask():
-            return 0
-
-        ask.__name__ = name
-        return ask
-
     for name in ("getuid", "geteuid", "getgid", "getegid"):
         if not hasattr(os, name):
-            setattr(os, name, identity(name))
-            setattr(posix, name, getattr(os, name))
+            for module in (os, posix):
+                setattr(module, name, lambda: 0)
     if not hasattr(os, "getgroups"):
         os.getgroups = lambda: [0]
     if not hasattr(socket, "gethostname"):

@@ -23,7 +23,7 @@ pub(crate) use self::exec::{Exec, Programs};
 pub(crate) use self::open_file::{FileKind, OpenFileId, Whence, status};
 use self::open_file::{OpenFiles, Target};
 pub(crate) use self::process::{Disposition, Pid, Process, Processes, Status, WaitFor, signal};
-pub(crate) use self::schedule::{CALL_FUEL, End, Ended, FirstEnd, Launch, Program, SLICE_FUEL, Started, pass, run};
+pub(crate) use self::schedule::{End, Ended, FirstEnd, Launch, Program, SLICE_FUEL, Started, pass, run};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::limits::{Limit, LimitExceeded};
@@ -63,9 +63,6 @@ pub(crate) struct State {
     sleepers: Vec<Waker>,
     /// Whether the process that was polled last waits for something, or has paid for its turn.
     slept: bool,
-    /// What the host did for guests and has not been counted as theirs, and what has been, in instructions.
-    debt: u64,
-    paid: u64,
 }
 
 /// What all processes of a call may use together.
@@ -107,8 +104,6 @@ impl Kernel {
             memory_peak_bytes: 0,
             sleepers: Vec::new(),
             slept: false,
-            debt: 0,
-            paid: 0,
         };
         let mut descriptors = Descriptors::new(limits.open_files);
         // Programs that search what is piped into them, or else the directory, ask what their standard input is.
@@ -184,8 +179,6 @@ impl Kernel {
             memory_peak_bytes: state.memory_peak_bytes,
             sleepers: Vec::new(),
             slept: false,
-            debt: state.debt,
-            paid: state.paid,
         };
         Self { state: Arc::new(Mutex::new(copy)) }
     }

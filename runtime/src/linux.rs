@@ -216,7 +216,7 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
             }
             outcome => {
                 let kernel = linux.kernel.clone();
-                kernel.charge(0).await;
+                kernel.charge().await;
                 return answer(outcome);
             }
         }

@@ -42,8 +42,7 @@ pub struct Vfs {
     transaction: Transaction,
     mounts: Mounts,
     clock: Arc<dyn Clock>,
-    /// What it has done for its guests since somebody asked, in instructions.
-    spent: u64,
+    account: work::Account,
 }
 
 type Result<T> = std::result::Result<T, FsError>;
@@ -55,7 +54,7 @@ impl Vfs {
     /// The store can't be read, or what shall be a read-only mount is no directory of the tree.
     pub fn new(mut transaction: Transaction, mounts: Vec<Mount>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mounts = Mounts::new(&mut transaction, mounts)?;
-        Ok(Self { transaction, mounts, clock, spent: 0 })
+        Ok(Self { transaction, mounts, clock, account: work::Account::default() })
     }
 
     /// Returns the transaction with all that was written.
@@ -66,12 +65,19 @@ impl Vfs {
 
     /// Counts work for a guest; see `work.rs`.
     pub(crate) fn spend(&mut self, fuel: u64) {
-        self.spent = self.spent.saturating_add(fuel);
+        self.account.owe(fuel);
     }
 
-    /// Returns what has been done for guests since this was asked before, in instructions.
-    pub(crate) fn take_work(&mut self) -> u64 {
-        std::mem::take(&mut self.spent)
+    /// A guest comes back from the host: counts what was done for it as its own work once it is a `slice`, and says whether
+    /// it was.
+    pub(crate) fn settle(&mut self, slice: u64) -> bool {
+        self.spend(work::CALL);
+        self.account.settle(slice)
+    }
+
+    /// Returns what was counted as guests' work, in instructions.
+    pub(crate) fn paid(&self) -> u64 {
+        self.account.paid()
     }
 
     /// Returns the root directory.

@@ -21,7 +21,7 @@ use wasmtime_wasi::p2::{DynOutputStream, FsError as Failure, FsResult};
 pub(super) use self::interface::{HasFiles, View};
 use super::streams::FileOutput;
 use crate::entropy::Entropy;
-use crate::kernel::{CALL_FUEL, SLICE_FUEL, pass};
+use crate::kernel::{SLICE_FUEL, pass};
 use crate::limits::{Limit, LimitExceeded};
 use crate::vfs::resolve::Resolved;
 use crate::vfs::{Node, Vfs, work};
@@ -43,9 +43,7 @@ pub(super) struct Files {
     open: Slots<Opened>,
     listings: Slots<Listing>,
     open_max: u32,
-    /// What the host did for the tool: not yet counted as its work, counted, and what may be, in instructions.
-    debt: u64,
-    paid: u64,
+    /// What the host may do for the tool, in instructions.
     fuel: u64,
 }
 
@@ -105,18 +103,15 @@ impl<T> Slots<T> {
 impl Files {
     pub(super) fn new(vfs: Vfs, entropy: Arc<dyn Entropy>, open_max: u32, fuel: u64) -> Self {
         let vfs = Arc::new(Mutex::new(vfs));
-        Self { vfs, entropy, open: Slots::new(), listings: Slots::new(), open_max, debt: 0, paid: 0, fuel }
+        Self { vfs, entropy, open: Slots::new(), listings: Slots::new(), open_max, fuel }
     }
 
     /// Counts what the host did for the tool as its own work, and lets others run when it was much; see `Kernel::charge`.
-    pub(super) async fn pay(&mut self) -> Result<(), LimitExceeded> {
-        let work = self.vfs().take_work();
-        self.debt = self.debt.saturating_add(CALL_FUEL + work);
-        if self.debt < SLICE_FUEL {
+    pub(super) async fn pay(&self) -> Result<(), LimitExceeded> {
+        if !self.vfs().settle(SLICE_FUEL) {
             return Ok(());
         }
-        self.paid = self.paid.saturating_add(std::mem::take(&mut self.debt));
-        if self.paid > self.fuel {
+        if self.paid() > self.fuel {
             return Err(LimitExceeded { limit: Limit::Cpu, allowed: self.fuel });
         }
         pass().await;
@@ -129,8 +124,8 @@ impl Files {
     }
 
     /// Returns what the host did and was counted, in instructions.
-    pub(super) const fn paid(&self) -> u64 {
-        self.paid
+    pub(super) fn paid(&self) -> u64 {
+        self.vfs().paid()
     }
 
     /// Closes what is open and returns the file system, once nothing else has a part in it.

@@ -202,16 +202,19 @@ impl Random<'_> {
             return Err(wasmtime::format_err!("more than {RANDOM_BYTES_MAX} random bytes were asked for at once"));
         }
         let mut bytes = vec![0; usize::try_from(length)?];
-        self.0.files.spend_random(bytes.len());
-        self.0.entropy.fill(&mut bytes);
+        self.fill(&mut bytes);
         Ok(bytes)
     }
 
     fn number(&self) -> u64 {
         let mut bytes = [0; 8];
-        self.0.files.spend_random(bytes.len());
-        self.0.entropy.fill(&mut bytes);
+        self.fill(&mut bytes);
         u64::from_le_bytes(bytes)
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.files.spend_random(bytes.len());
+        self.0.entropy.fill(bytes);
     }
 }
 

@@ -12,8 +12,6 @@ use crate::limits::{Limit, LimitExceeded};
 
 /// Instructions between two chances for others: about a millisecond.
 pub(crate) const SLICE_FUEL: u64 = 1_000_000;
-/// What asking the host for anything costs, in instructions.
-pub(crate) const CALL_FUEL: u64 = 500;
 
 /// A program that is ready to run: it is told who it is, and runs to its end.
 pub(crate) type Program = Box<dyn FnOnce(Started) -> Pin<Box<dyn Future<Output = Ended>>> + Send>;
@@ -54,17 +52,14 @@ pub(crate) enum End {
 }
 
 impl Kernel {
-    /// Counts what the host just did for a guest as the guest's own work, besides `fuel` what its files took: a program that
-    /// has things looked up and copied comes to its limit, too, and lets others run.
-    pub(crate) async fn charge(&self, fuel: u64) {
+    /// Counts what the host just did for a guest as the guest's own work: a program that has things looked up and copied
+    /// comes to its limit, too, and lets others run.
+    pub(crate) async fn charge(&self) {
         {
             let mut state = self.lock();
-            let work = state.vfs.take_work();
-            state.debt = state.debt.saturating_add(CALL_FUEL + fuel + work);
-            if state.debt < SLICE_FUEL {
+            if !state.vfs.settle(SLICE_FUEL) {
                 return;
             }
-            state.paid = state.paid.saturating_add(std::mem::take(&mut state.debt));
             state.slept = true;
         }
         pass().await;
@@ -163,7 +158,7 @@ pub(crate) async fn run(kernel: &Kernel, first: Program, fuel: u64) -> Outcome {
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => {
                     let running: u64 = tasks.iter().map(|task: &Task| task.spent).sum();
-                    if spent.saturating_add(running).saturating_add(kernel.lock().paid) > fuel {
+                    if spent.saturating_add(running).saturating_add(kernel.lock().vfs.paid()) > fuel {
                         let limit = LimitExceeded { limit: Limit::Cpu, allowed: fuel };
                         let how = End::Call(wasmtime::Error::new(limit));
                         return Poll::Ready(Some((FIRST, Ended { how, fuel: 0 })));
@@ -193,7 +188,10 @@ pub(crate) async fn run(kernel: &Kernel, first: Program, fuel: u64) -> Outcome {
             End::Trapped(reason) => {
                 state.exit(pid, Status::Signaled(signal::SEGV));
                 if pid == FIRST {
-                    return Outcome { end: Ok(FirstEnd::Trapped(reason)), fuel: spent.saturating_add(state.paid) };
+                    return Outcome {
+                        end: Ok(FirstEnd::Trapped(reason)),
+                        fuel: spent.saturating_add(state.vfs.paid()),
+                    };
                 }
             }
             End::Killed => {
@@ -206,8 +204,8 @@ pub(crate) async fn run(kernel: &Kernel, first: Program, fuel: u64) -> Outcome {
                     first_end = Some(FirstEnd::Exited(code));
                 }
             }
-            End::Call(error) => return Outcome { end: Err(error), fuel: spent.saturating_add(state.paid) },
+            End::Call(error) => return Outcome { end: Err(error), fuel: spent.saturating_add(state.vfs.paid()) },
         }
     }
-    Outcome { end: Ok(first_end.unwrap_or(FirstEnd::Exited(0))), fuel: spent.saturating_add(kernel.lock().paid) }
+    Outcome { end: Ok(first_end.unwrap_or(FirstEnd::Exited(0))), fuel: spent.saturating_add(kernel.lock().vfs.paid()) }
 }

@@ -178,7 +178,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         offset: types::Filesize,
     ) -> Result<types::Size, Error> {
         let done = self.read_at(memory, fd, iovs, offset);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -209,7 +209,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         offset: types::Filesize,
     ) -> Result<types::Size, Error> {
         let done = self.write_at(memory, fd, iovs, offset);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -220,7 +220,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         iovs: types::IovecArray,
     ) -> Result<types::Size, Error> {
         let done = self.read(memory, fd, iovs).await;
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -233,7 +233,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         cookie: types::Dircookie,
     ) -> Result<types::Size, Error> {
         let done = self.read_directory(memory, fd, buf.as_array(buf_len), cookie);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -266,7 +266,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         iovs: types::CiovecArray,
     ) -> Result<types::Size, Error> {
         let done = self.write(memory, fd, iovs).await;
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -277,7 +277,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         path: GuestPtr<str>,
     ) -> Result<(), Error> {
         let done = self.create_directory(memory, fd, path);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -289,7 +289,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         path: GuestPtr<str>,
     ) -> Result<types::Filestat, Error> {
         let done = self.path_filestat(memory, fd, flags, path);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -304,7 +304,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         fst_flags: types::Fstflags,
     ) -> Result<(), Error> {
         let done = self.path_set_times(memory, (fd, flags, path), atim, mtim, fst_flags);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -318,7 +318,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         new_path: GuestPtr<str>,
     ) -> Result<(), Error> {
         let done = self.link(memory, (old_fd, old_flags, old_path), (new_fd, new_path));
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -334,7 +334,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         descriptor_flags: types::Fdflags,
     ) -> Result<types::Fd, Error> {
         let done = self.open(memory, fd, path, &Open { lookup, flags, base, inheriting, descriptor_flags });
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -347,7 +347,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         buf_len: types::Size,
     ) -> Result<types::Size, Error> {
         let target = self.read_link(memory, fd, path);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         let target = target?;
         let length = buf_len.min(target.len() as types::Size);
         memory.copy_from_slice(&target[..length as usize], buf.as_array(length))?;
@@ -361,7 +361,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         path: GuestPtr<str>,
     ) -> Result<(), Error> {
         let done = self.remove_directory(memory, fd, path);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -374,7 +374,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         new_path: GuestPtr<str>,
     ) -> Result<(), Error> {
         let done = self.rename(memory, (fd, old_path), (new_fd, new_path));
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -386,7 +386,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         new_path: GuestPtr<str>,
     ) -> Result<(), Error> {
         let done = self.symlink(memory, old_path, fd, new_path);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -397,7 +397,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         path: GuestPtr<str>,
     ) -> Result<(), Error> {
         let done = self.unlink(memory, fd, path);
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -409,7 +409,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         count: types::Size,
     ) -> Result<types::Size, Error> {
         let done = self.poll(memory, subscriptions, events, count).await;
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
@@ -432,7 +432,7 @@ impl wasi_snapshot_preview1::WasiSnapshotPreview1 for Wasi {
         buf_len: types::Size,
     ) -> Result<(), Error> {
         let done = self.random(memory, buf.as_array(buf_len));
-        self.kernel.charge(0).await;
+        self.kernel.charge().await;
         done
     }
 
