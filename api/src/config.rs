@@ -34,6 +34,8 @@ pub struct Settings {
     pub upkeep: UpkeepSettings,
     /// Most bytes of a bundle or archive that is imported, as it comes and unpacked.
     pub import_bytes_max: u64,
+    /// Memory for sessions at hand, in bytes; those used longest ago sleep when it is used up.
+    pub session_memory_bytes: usize,
     /// How long running requests may go on after the service was asked to stop.
     pub grace: Duration,
 }
@@ -54,6 +56,7 @@ impl Settings {
             queue_per_sandbox_max: 64,
             upkeep: UpkeepSettings::default(),
             import_bytes_max: 16 << 30,
+            session_memory_bytes: 1 << 30,
             grace: Duration::from_secs(10),
         }
     }

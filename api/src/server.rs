@@ -160,6 +160,7 @@ fn host_settings(settings: &Settings, data: &Path) -> sandglass_runtime::Setting
         queue_per_sandbox_max: settings.queue_per_sandbox_max,
         upkeep: settings.upkeep,
         import_bytes_max: settings.import_bytes_max,
+        session_memory_bytes: settings.session_memory_bytes,
         tools_directory: data.join("tools"),
         ..sandglass_runtime::Settings::new(data.join("store"))
     }

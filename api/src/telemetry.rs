@@ -128,6 +128,8 @@ impl Collector for HostCollector {
             ("calls_live", "Calls that wait or run", stats.calls_live),
             ("calls_running", "Calls whose guest runs", stats.calls_running),
             ("calls_kept_bytes", "Memory of calls that ended lately", stats.calls_kept_bytes),
+            ("sessions_awake", "Sessions that rest in memory, ready to go on", stats.sessions_awake),
+            ("sessions_bytes", "Memory of sessions at hand", stats.sessions_bytes),
             ("calls_running_max", "Calls that may run at once", stats.calls_running_max),
         ];
         for (name, help, value) in gauges {

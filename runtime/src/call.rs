@@ -198,7 +198,7 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
             let (operation, nodes) = recorded(sandbox, &ended, &head, nodes, hash)?;
             let entry = sandbox.append(turn, &head, operation, nodes)?; // The durable moment.
             if let Some(gone) = outcome.session.take() {
-                world.sessions.keep(sandbox.id(), gone);
+                crate::session::keep(&world.sessions, sandbox.id(), gone);
             }
             ended.seq = Some(entry.seq);
             ended.changes = sandbox.summary(head.state, after)?;

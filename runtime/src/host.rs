@@ -21,6 +21,7 @@ use crate::guest::Guests;
 use crate::processors::Processors;
 use crate::record::{CreateDetail, CreateRequest, SandboxInfo};
 use crate::sandbox::{Sandbox, Shared};
+use crate::session::Pool;
 use crate::upkeep::{Bell, Upkeep, UpkeepSettings};
 
 /// Numbers of a host.
@@ -46,6 +47,8 @@ pub struct Settings {
     pub upkeep: UpkeepSettings,
     /// Bytes that an imported bundle or archive may have, unpacked.
     pub import_bytes_max: u64,
+    /// Memory for sessions at hand, in bytes; those used longest ago sleep when it is used up.
+    pub session_memory_bytes: usize,
 }
 
 impl Settings {
@@ -63,6 +66,7 @@ impl Settings {
             upkeep: UpkeepSettings::default(),
             import_threads: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             import_bytes_max: 16 << 30,
+            session_memory_bytes: 1 << 30,
         }
     }
 }
@@ -99,6 +103,10 @@ pub struct HostStats {
     pub calls_ended: BTreeMap<(String, &'static str), u64>,
     /// Time on the clock of all calls ended.
     pub calls_wall: Duration,
+    /// Sessions whose instance rests in memory, ready to go on.
+    pub sessions_awake: usize,
+    /// Memory of sessions at hand, in bytes.
+    pub sessions_bytes: usize,
     /// What the store counts.
     pub store: StoreStats,
 }
@@ -125,7 +133,7 @@ pub(crate) struct World {
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) mounts: crate::mount::Mounts,
     /// The sessions at hand.
-    pub(crate) sessions: Arc<crate::session::Sessions>,
+    pub(crate) sessions: Arc<Pool>,
     pub(crate) ended: crate::live::Ended,
     /// Wakes upkeep when the service stops.
     pub(crate) bell: Arc<Bell>,
@@ -176,6 +184,7 @@ impl Host {
             .build()
             .map_err(|error| Error::internal("the threads for calls can't be made").caused(error))?;
         let tools = Tools::open(settings.tools_directory.clone(), guests.compiler(), settings.calls_running_max)?;
+        let sessions = Pool::new(settings.session_memory_bytes);
         let world = World {
             store,
             guests,
@@ -189,7 +198,7 @@ impl Host {
             upkeep: Mutex::default(),
             bell: Arc::default(),
             mounts: crate::mount::Mounts::default(),
-            sessions: Arc::default(),
+            sessions,
             ended: crate::live::Ended::default(),
             imported: Mutex::default(),
             sandboxes: Mutex::default(),
@@ -305,6 +314,7 @@ impl Host {
     #[must_use]
     pub fn stats(&self) -> HostStats {
         let counts = &self.world.counts;
+        let sessions = self.world.sessions.stats();
         HostStats {
             sandboxes: self.world.registry().by_id.len(),
             calls_live: counts.live.load(Ordering::Relaxed),
@@ -313,6 +323,8 @@ impl Host {
             calls_kept_bytes: self.world.ended.bytes(),
             calls_ended: counts.ended.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             calls_wall: Duration::from_micros(counts.wall_us.load(Ordering::Relaxed)),
+            sessions_awake: sessions.resting,
+            sessions_bytes: sessions.bytes,
             store: self.world.store.stats(),
         }
     }

@@ -8,12 +8,16 @@
 //! needs to live in such memory.
 
 pub(crate) mod dirty;
+#[cfg(test)]
+mod figures;
+pub(crate) mod gauge;
 mod image;
 mod mapping;
 pub(crate) mod module;
 mod snapshot;
 mod written;
 
+pub(crate) use self::dirty::Tracking;
 pub(crate) use self::image::Image;
 pub(crate) use self::mapping::{Memories, instantiate};
 pub(crate) use self::snapshot::Snapshot;

@@ -1,14 +1,16 @@
 //! Sessions: interpreters that go on from call to call, whose memory is part of the sandbox's state.
 //!
 //! A session belongs to a state as its files do: whoever goes back, forks or restarts the service finds it as that state has it.
-//! What is kept at hand here only saves time: the instance that the last call left, and snapshots by their names in the store.
-//! An instance is entered again only by the call that follows on the very image it left; every other call begins with a snapshot.
+//! An instance is entered again only by a call that follows on the very memory it has: the one it left, or another one that it was
+//! given again. Every other call begins with a snapshot. What is kept at hand of all that is the pool's (`session/pool.rs`).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod pool;
 
-use sandglass_snapshots::{NodeBatch, NodeId, SandboxId, Session, Transaction};
+use std::sync::{Arc, PoisonError};
 
+use sandglass_snapshots::{NodeBatch, SandboxId, Session, Transaction};
+
+pub(crate) use self::pool::Pool;
 use crate::error::{Error, ErrorKind};
 use crate::guest::{Begin, Guest, Left, Rested, Resting};
 use crate::host::World;
@@ -18,34 +20,6 @@ use crate::memory::Snapshot;
 const NAME_BYTES_MAX: usize = 64;
 /// Sessions that one sandbox may have.
 const SESSIONS_MAX: usize = 32;
-/// Instances that rest, over all sandboxes; the one that rested longest goes first.
-const RESTING_MAX: usize = 64;
-/// Snapshots at hand, over all sandboxes, and the bytes of pages that they may keep.
-const SNAPSHOTS_MAX: usize = 4096;
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
-
-/// Pages that a resting instance may have written.
-const WRITTEN_MAX: usize = 2048;
-
-/// What a session is known by.
-type Key = (SandboxId, String);
-
-/// The sessions at hand.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    resting: HashMap<Key, (NodeId, Resting, u64)>,
-    /// Sessions that are given an image of their own, and the newest snapshot of each.
-    settling: HashMap<Key, Arc<Snapshot>>,
-    snapshots: HashMap<NodeId, (Arc<Snapshot>, u64)>,
-    snapshot_bytes: usize,
-    clock: u64,
-}
-
 /// A call of a session that runs.
 pub(crate) struct Going {
     name: String,
@@ -60,8 +34,8 @@ pub(crate) struct Gone {
     name: String,
     resting: Resting,
     snapshot: Arc<Snapshot>,
-    /// Whether it has written so much that the next call had better begin anew.
-    is_heavy: bool,
+    /// Pages that the instance has for itself.
+    own_pages: usize,
 }
 
 /// Checks the name of a session.
@@ -79,124 +53,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps what a call left, now that it is durable; makes an image of the snapshot when that pays.
-    pub(crate) fn keep(self: &Arc<Self>, sandbox: SandboxId, gone: Gone) {
-        let Gone { name, resting, snapshot, is_heavy } = gone;
-        let Some(id) = snapshot.id() else { return };
-        let key = (sandbox, name);
-        let mut dropped = Vec::new();
-        let mut settles = false;
-        {
-            let mut inner = self.lock();
-            inner.put(id, Arc::clone(&snapshot));
-            match inner.settling.get_mut(&key) {
-                Some(newest) => *newest = Arc::clone(&snapshot),
-                None if snapshot.wants_image() => {
-                    inner.settling.insert(key.clone(), Arc::clone(&snapshot));
-                    settles = true;
-                }
-                None => {}
-            }
-            let now = inner.tick();
-            // Every call looks through all that its instance has written: one that has written much is left behind.
-            if is_heavy {
-                dropped.push(resting);
-            } else {
-                dropped.extend(inner.resting.insert(key.clone(), (id, resting, now)).map(|(_, old, _)| old));
-            }
-            while inner.resting.len() > RESTING_MAX {
-                let oldest = inner.resting.iter().min_by_key(|(_, (.., used))| *used).map(|(key, _)| key.clone());
-                let Some(oldest) = oldest else { break };
-                dropped.extend(inner.resting.remove(&oldest).map(|(_, old, _)| old));
-            }
-        }
-        let sessions = Arc::clone(self);
-        if dropped.is_empty() && !settles {
-            return;
-        }
-        // Off the way of calls: giving memory back takes longer than a call.
-        let worker = std::thread::Builder::new().name("sessions".to_owned()).spawn(move || {
-            drop(dropped);
-            if settles {
-                sessions.settle(&key, &snapshot);
-            }
-        });
-        if let Err(error) = worker {
-            tracing::warn!(%error, "a session keeps more memory than it need");
-        }
-    }
-
-    /// Gives a session an image of its own; calls go on meanwhile, and the newest snapshot gets it.
-    fn settle(&self, key: &Key, snapshot: &Snapshot) {
-        let made = snapshot.own_image();
-        let mut inner = self.lock();
-        let newest = inner.settling.remove(key);
-        match (made, newest) {
-            (Ok(image), Some(newest)) => {
-                let settled = newest.over_image(image, snapshot);
-                if let Some((id, settled)) = newest.id().zip(settled) {
-                    inner.put(id, Arc::new(settled));
-                    // The next call begins with the image.
-                    let left = inner.resting.remove(key);
-                    drop(inner);
-                    drop(left);
-                }
-            }
-            (Err(error), _) => tracing::warn!(%error, "making an image of a session"),
-            (Ok(_), None) => {}
-        }
-    }
-
-    fn take(&self, sandbox: SandboxId, name: &str, id: NodeId) -> Option<Resting> {
-        let mut inner = self.lock();
-        let (found, resting, _) = inner.resting.remove(&(sandbox, name.to_owned()))?;
-        (found == id).then_some(resting)
-    }
-
-    fn snapshot(&self, id: NodeId) -> Option<Arc<Snapshot>> {
-        let mut inner = self.lock();
-        let now = inner.tick();
-        let (snapshot, used) = inner.snapshots.get_mut(&id)?;
-        *used = now;
-        Some(Arc::clone(snapshot))
-    }
-
-    /// Lets go of everything that is at hand for a sandbox's sessions.
-    pub(crate) fn forget(&self, sandbox: SandboxId) {
-        let gone: Vec<_> = {
-            let mut inner = self.lock();
-            let keys: Vec<Key> = inner.resting.keys().filter(|(of, _)| *of == sandbox).cloned().collect();
-            keys.iter().filter_map(|key| inner.resting.remove(key)).collect()
-        };
-        drop(gone);
-    }
-}
-
-impl Inner {
-    fn tick(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock
-    }
-
-    fn put(&mut self, id: NodeId, snapshot: Arc<Snapshot>) {
-        let now = self.tick();
-        self.snapshot_bytes += snapshot.weight();
-        if let Some((old, _)) = self.snapshots.insert(id, (snapshot, now)) {
-            self.snapshot_bytes -= old.weight();
-        }
-        while self.snapshots.len() > SNAPSHOTS_MAX
-            || (self.snapshot_bytes > SNAPSHOT_BYTES_MAX && self.snapshots.len() > 1)
-        {
-            let oldest = self.snapshots.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
-            let Some((old, _)) = oldest.and_then(|oldest| self.snapshots.remove(&oldest)) else { break };
-            self.snapshot_bytes -= old.weight();
-        }
-    }
+/// Keeps what a call left at hand, now that it is durable.
+pub(crate) fn keep(pool: &Arc<Pool>, sandbox: SandboxId, gone: Gone) {
+    let Gone { name, resting, snapshot, own_pages } = gone;
+    pool.keep((sandbox, name), snapshot, resting, own_pages);
 }
 
 /// Returns what a call of a session begins with, and its open files.
@@ -225,19 +85,25 @@ pub(crate) fn begin(
         let message = format!("the session `{name}` is one of another tool");
         return Err(Error::conflict("session_of_another_tool", message).hinted("choose another name"));
     }
-    let snapshot = match world.sessions.snapshot(image) {
+    let pool = &world.sessions;
+    let snapshot = match pool.snapshot(image) {
         Some(snapshot) => snapshot,
         None => {
-            let first = guest.first_image()?;
-            let snapshot = Arc::new(Snapshot::load(&world.store, image, first, globals)?);
-            world.sessions.lock().put(image, Arc::clone(&snapshot));
+            let beginning = guest.beginning()?;
+            let snapshot = Arc::new(Snapshot::load(&world.store, image, &beginning, globals)?);
+            pool.put(&snapshot);
             snapshot
         }
     };
-    let begin = match world.sessions.take(sandbox, name, image).filter(|_| !is_dry) {
-        Some(resting) => Begin::Live(resting),
-        None => Begin::Snapshot(Arc::clone(&snapshot)),
-    };
+    let key = (sandbox, name.to_owned());
+    let live = if is_dry { None } else { pool.take(&key, &snapshot) };
+    let begin = live.map_or_else(
+        || {
+            pool.share(&key, &snapshot);
+            Begin::Snapshot(Arc::clone(&snapshot))
+        },
+        Begin::Live,
+    );
     Ok((going(snapshot), begin, descriptors.to_vec()))
 }
 
@@ -250,15 +116,14 @@ impl Going {
         let rested = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Rested { mut resting, descriptors, globals, told }) = rested else { return Ok(None) };
         let mut nodes = NodeBatch::new();
-        let memory = resting.memory().ok_or_else(|| Error::internal("a session without memory"))?;
-        let snapshot = self.base.after(memory, globals.clone(), &mut nodes);
-        let (snapshot, written) =
-            snapshot.map_err(|error| Error::internal(format!("reading a session's memory: {error}")))?;
+        let failed = |error| Error::internal(format!("reading a session's memory: {error}"));
+        let (memory, written, own_pages) = resting.written().map_err(failed)?;
+        let snapshot = self.base.after(memory, written, globals.clone(), &mut nodes);
         let Self { name, guest, .. } = self;
         let session =
             Session { name: name.clone(), guest, image: snapshot.id(), globals, descriptors: descriptors.into() };
         transaction.put_session(session, nodes);
-        let gone = Gone { name, resting, snapshot: Arc::new(snapshot), is_heavy: written > WRITTEN_MAX };
+        let gone = Gone { name, resting, snapshot: Arc::new(snapshot), own_pages };
         Ok(Some((gone, told)))
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct Serve {
     /// Most that an imported bundle or archive may have, as it comes and unpacked.
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     import_max: ByteSize,
+    /// Memory for sessions at hand; those used longest ago sleep when it is used up, and wake with their next call.
+    #[arg(long, env = "SANDGLASS_SESSION_MEMORY", hide_env_values = true, value_name = "SIZE", default_value = "1GiB")]
+    session_memory: ByteSize,
     /// How long calls may go on after Ctrl-C.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: Span,
@@ -121,6 +124,7 @@ impl Serve {
         }
         settings.queue_per_sandbox_max = usize::from(self.queue);
         settings.import_bytes_max = self.import_max.bytes();
+        settings.session_memory_bytes = usize::try_from(self.session_memory.bytes()).unwrap_or(usize::MAX);
         settings.grace = Duration::from(self.grace);
         settings.upkeep = UpkeepSettings {
             keep: Keep {

@@ -221,29 +221,18 @@ impl Guest {
         }
     }
 
-    /// Returns the memory that the module begins with.
-    ///
-    /// # Errors
-    /// The guest can't have sessions.
-    pub(crate) fn first_image(&self) -> Result<Arc<Image>, GuestError> {
-        let images = self.interpreter()?.images();
-        let (_, first) = images.ok_or_else(|| GuestError::NoSessions { guest: self.name.clone() })?;
-        Ok(Arc::clone(first))
-    }
-
     /// Returns what a new session of the guest begins with.
     ///
     /// # Errors
-    /// The guest can't have sessions, or the host fails.
+    /// The guest can't have sessions.
     pub(crate) fn beginning(&self) -> Result<Arc<Snapshot>, GuestError> {
         if let Some(beginning) = self.beginning.get() {
             return Ok(Arc::clone(beginning));
         }
         let images = self.interpreter()?.images();
         let (image, first) = images.ok_or_else(|| GuestError::NoSessions { guest: self.name.clone() })?;
-        let beginning = Snapshot::beginning(Arc::clone(first), Arc::clone(image));
-        let beginning = Arc::new(beginning.map_err(GuestError::io("comparing images"))?);
-        Ok(Arc::clone(self.beginning.get_or_init(|| beginning)))
+        let beginning = || Arc::new(Snapshot::beginning(Arc::clone(first), Arc::clone(image)));
+        Ok(Arc::clone(self.beginning.get_or_init(beginning)))
     }
 
     fn program(&self, exec: Exec) -> kernel::Program {

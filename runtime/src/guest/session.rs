@@ -1,5 +1,7 @@
 //! An interpreter that goes on: a guest whose instance, or the memory of one, outlives the call.
 
+use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::{Instance, Memory, Store, Val};
@@ -8,13 +10,14 @@ use super::reactor::{Context, WasiGuest};
 use crate::kernel::{End, Ended, Exec, Program, Started};
 use crate::limits::Limit;
 use crate::memory::module::GLOBAL;
-use crate::memory::{self, Snapshot};
+use crate::memory::{self, Snapshot, Tracking};
 use crate::wasi::Told;
 
 /// An instance that rests between two calls of its session.
 pub(crate) struct Resting {
     store: Store<Context>,
     instance: Instance,
+    tracking: Tracking,
 }
 
 /// What a call of a session begins with.
@@ -38,10 +41,42 @@ pub(crate) struct Rested {
 pub(crate) type Left = Arc<Mutex<Option<Rested>>>;
 
 impl Resting {
-    /// Returns the instance's memory.
-    pub(crate) fn memory(&mut self) -> Option<&[u8]> {
+    fn memory(&mut self) -> Option<&mut [u8]> {
         let memory = self.instance.get_memory(&mut self.store, "memory")?;
-        Some(memory.data(&self.store))
+        Some(memory.data_mut(&mut self.store))
+    }
+
+    /// Returns the instance's memory, the pages that may have been written since this was asked last, and how many pages it has for
+    /// itself.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub(crate) fn written(&mut self) -> io::Result<(&[u8], Vec<Range<usize>>, usize)> {
+        let memory = self.instance.get_memory(&mut self.store, "memory");
+        let memory = memory.ok_or(io::ErrorKind::NotFound)?.data(&self.store);
+        let written = self.tracking.written(memory)?;
+        Ok((memory, written, self.tracking.own_pages(memory.len())))
+    }
+
+    /// Makes its memory, which is one snapshot, another one, if that costs less than a new instance; says whether it did.
+    pub(crate) fn becomes(&mut self, now: &Snapshot, wanted: &Snapshot) -> bool {
+        let memory = self.memory();
+        memory.is_some_and(|memory| wanted.put_over(now, memory)) && self.set_globals(wanted.globals()).is_ok()
+    }
+
+    fn set_globals(&mut self, values: &[u64]) -> wasmtime::Result<()> {
+        let Self { store, instance, .. } = self;
+        for (name, value) in names(instance, store).into_iter().zip(values) {
+            let Some(global) = instance.get_global(&mut *store, &name) else { continue };
+            let value = match global.get(&mut *store) {
+                Val::I32(_) => Val::I32(u32::try_from(*value).unwrap_or(0).cast_signed()),
+                Val::F32(_) => Val::F32(u32::try_from(*value).unwrap_or(0)),
+                Val::I64(_) => Val::I64(value.cast_signed()),
+                _ => Val::F64(*value),
+            };
+            global.set(&mut *store, value)?;
+        }
+        Ok(())
     }
 }
 
@@ -74,7 +109,7 @@ impl WasiGuest {
         let mut resting = match begin {
             Begin::Live(mut resting) => {
                 *resting.store.data_mut() = context;
-                let bytes = resting.memory().map_or(0, <[u8]>::len);
+                let bytes = resting.memory().map_or(0, |memory| memory.len());
                 kernel.lock().grow(pid, bytes as u64)?;
                 resting
             }
@@ -112,17 +147,9 @@ impl WasiGuest {
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::Error::msg("no memory"))?;
         grow(&mut store, memory, snapshot.memory_bytes()).await?;
         snapshot.put(memory.data_mut(&mut store));
-        for (name, value) in names(&instance, &mut store).into_iter().zip(snapshot.globals()) {
-            let Some(global) = instance.get_global(&mut store, &name) else { continue };
-            let value = match global.get(&mut store) {
-                Val::I32(_) => Val::I32(u32::try_from(*value).unwrap_or(0).cast_signed()),
-                Val::F32(_) => Val::F32(u32::try_from(*value).unwrap_or(0)),
-                Val::I64(_) => Val::I64(value.cast_signed()),
-                _ => Val::F64(*value),
-            };
-            global.set(&mut store, value)?;
-        }
-        Ok(Resting { store, instance })
+        let mut resting = Resting { store, instance, tracking: Tracking::default() };
+        resting.set_globals(snapshot.globals())?;
+        Ok(resting)
     }
 }
 
@@ -149,7 +176,7 @@ fn names(instance: &Instance, store: &mut Store<Context>) -> Vec<String> {
 }
 
 fn globals(resting: &mut Resting) -> Vec<u64> {
-    let Resting { store, instance } = resting;
+    let Resting { store, instance, .. } = resting;
     let mut values = Vec::new();
     for name in names(instance, store) {
         let value = instance.get_global(&mut *store, &name).map(|global| global.get(&mut *store));

@@ -1,166 +1,120 @@
-//! Which pages of a memory were written since its image was mapped, as the kernel knows it.
+//! Which pages of a memory were written, as the kernel knows it.
 //!
-//! A page that was written is the process's own: present or swapped out, of no file, and not the kernel's page of zeros. The
-//! kernel gives ranges of them (`PAGEMAP_SCAN`, Linux 6.7); older ones have the table of all pages to read.
+//! A page that was written since its image was mapped is the process's own: present or swapped out, of no file, and not the
+//! kernel's page of zeros. [`pages`] finds those: by ranges (`scan.rs`, Linux 6.7), or from the table of all pages (`table.rs`).
+//! That costs what was written since the beginning. An instance that has written much is *watched* (`watch.rs`): then its pages are
+//! protected, the kernel marks those that are written, and asking costs what was written since it was asked last.
 
-#![expect(unsafe_code, reason = "one system call that has no safe wrapper")]
+mod scan;
+mod table;
+mod watch;
 
-use std::ffi::c_void;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode};
-
+use self::watch::Watch;
 use super::PAGE_BYTES;
 
-/// Ranges that one system call gives: with more the kernel may report one twice.
-const RANGES_AT_ONCE: usize = 512;
+/// Pages that an instance has written, from which watching it may pay.
+const WATCH_FROM_PAGES: usize = 192;
+/// To ask about a watched memory costs something for each of its pages; so many cost what looking at one written page costs.
+const PAGES_PER_WRITTEN: usize = 64;
 
-const IS_FILE: u64 = 1 << 2;
-const IS_PRESENT: u64 = 1 << 3;
-const IS_SWAPPED: u64 = 1 << 4;
-const IS_ZERO_PAGE: u64 = 1 << 5;
-
-/// Bits of an entry of the table.
-const ENTRY_PRESENT: u64 = 1 << 63;
-const ENTRY_SWAPPED: u64 = 1 << 62;
-const ENTRY_FILE: u64 = 1 << 61;
-const ENTRY_BYTES: usize = 8;
-/// Entries that are read at once.
-const ENTRIES_AT_ONCE: usize = 8192;
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Region {
-    start: u64,
-    end: u64,
-    categories: u64,
-}
-
-/// `struct pm_scan_arg` of the kernel.
-#[repr(C)]
-#[derive(Default)]
-struct Scan {
-    size: u64,
-    flags: u64,
-    start: u64,
-    end: u64,
-    walk_end: u64,
-    regions: u64,
-    regions_len: u64,
-    max_pages: u64,
-    category_inverted: u64,
-    category_mask: u64,
-    category_anyof_mask: u64,
-    return_mask: u64,
-}
-
-// SAFETY: the opcode is `PAGEMAP_SCAN`, whose argument is this structure; the kernel writes into it and into the regions it
-// points to, of which there are as many as it says.
-unsafe impl Ioctl for &mut Scan {
-    type Output = usize;
-
-    const IS_MUTATING: bool = true;
-
-    fn opcode(&self) -> Opcode {
-        ioctl::opcode::read_write::<Scan>(b'f', 16)
-    }
-
-    fn as_ptr(&mut self) -> *mut c_void {
-        std::ptr::from_mut::<Scan>(self).cast()
-    }
-
-    unsafe fn output_from_ptr(found: IoctlOutput, _: *mut c_void) -> rustix::io::Result<usize> {
-        Ok(usize::try_from(found).unwrap_or(0))
-    }
-}
-
-fn table() -> io::Result<&'static File> {
-    static TABLE: OnceLock<File> = OnceLock::new();
-    if let Some(table) = TABLE.get() {
-        return Ok(table);
-    }
-    let opened = File::open("/proc/self/pagemap")?;
-    Ok(TABLE.get_or_init(|| opened))
-}
-
-/// Returns the pages of a memory that were written, as ranges of their numbers, in order.
+/// Returns the pages of a memory that were written since its image was mapped, as ranges of their numbers, in order.
 ///
 /// # Errors
 /// The kernel does not say.
 pub(crate) fn pages(memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
-    static IS_OLD: OnceLock<()> = OnceLock::new();
-    if IS_OLD.get().is_none() {
-        match pages_by_scan(memory) {
+    static IS_OLD: AtomicBool = AtomicBool::new(false);
+    if !IS_OLD.load(Ordering::Relaxed) {
+        match scan::own(memory) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTTY.raw_os_error()) => {
-                IS_OLD.get_or_init(|| ());
+                IS_OLD.store(true, Ordering::Relaxed);
             }
             found => return found,
         }
     }
-    pages_by_table(memory)
+    table::own(memory)
 }
 
-fn pages_by_scan(memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
-    let table = table()?;
-    let base = memory.as_ptr().addr() as u64;
-    let end = base + memory.len() as u64;
-    let mut regions = [Region::default(); RANGES_AT_ONCE];
-    let mut found: Vec<Range<usize>> = Vec::new();
-    let mut start = base;
-    while start < end {
-        let mut scan = Scan {
-            size: size_of::<Scan>() as u64,
-            start,
-            end,
-            regions: regions.as_mut_ptr().addr() as u64,
-            regions_len: RANGES_AT_ONCE as u64,
-            category_inverted: IS_FILE | IS_ZERO_PAGE,
-            category_mask: IS_FILE | IS_ZERO_PAGE,
-            category_anyof_mask: IS_PRESENT | IS_SWAPPED,
-            return_mask: IS_FILE,
-            ..Scan::default()
+/// Says whether this kernel can watch memory.
+#[cfg(test)]
+pub(super) fn can_watch() -> bool {
+    watch::is_there()
+}
+
+/// How the kernel is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As it pays, of what the kernel can.
+    #[default]
+    Best,
+    /// By ranges, never watching.
+    #[cfg(test)]
+    Scan,
+    /// From the table of all pages, as kernels have to that can do nothing else.
+    #[cfg(test)]
+    Table,
+    /// Watching from the first time on.
+    #[cfg(test)]
+    Watch,
+}
+
+/// All of them.
+#[cfg(test)]
+pub(super) const WAYS: [Way; 4] = [Way::Best, Way::Scan, Way::Table, Way::Watch];
+
+/// What is known of an instance's writes from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Tracking {
+    way: Way,
+    watch: Option<Watch>,
+    /// The pages that it had written, all in all, when that was asked last.
+    written: usize,
+}
+
+impl Tracking {
+    #[cfg(test)]
+    pub(super) fn new(way: Way) -> Self {
+        Self { way, ..Self::default() }
+    }
+
+    /// Returns the pages that were written since this was asked last, or since the image was mapped; some may be told that were not.
+    /// From now on they count as not written where the memory is watched.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub(crate) fn written(&mut self, memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
+        if let Some(watch) = &mut self.watch {
+            let found = watch.written(memory)?;
+            self.written += found.iter().map(Range::len).sum::<usize>();
+            return Ok(found);
+        }
+        let found = match self.way {
+            #[cfg(test)]
+            Way::Table => table::own(memory)?,
+            _ => pages(memory)?,
         };
-        // SAFETY: see the implementation of `Ioctl`; the regions outlive the call. It reads and changes no memory of a guest.
-        let count = unsafe { ioctl::ioctl(table, &mut scan)? };
-        for region in &regions[..count.min(RANGES_AT_ONCE)] {
-            let number = |at: u64| usize::try_from((at - base) / PAGE_BYTES as u64).unwrap_or(usize::MAX);
-            push(&mut found, number(region.start)..number(region.end));
+        self.written = found.iter().map(Range::len).sum();
+        let pays = match self.way {
+            Way::Best => self.written > WATCH_FROM_PAGES.max(memory.len() / PAGE_BYTES / PAGES_PER_WRITTEN),
+            #[cfg(test)]
+            way => way == Way::Watch,
+        };
+        if pays {
+            self.watch = Watch::new(memory);
         }
-        if scan.walk_end <= start {
-            break;
-        }
-        start = scan.walk_end;
+        Ok(found)
     }
-    Ok(found)
+
+    /// Returns how many pages it may have of its own.
+    pub(crate) fn own_pages(&self, memory_bytes: usize) -> usize {
+        self.written.min(memory_bytes / PAGE_BYTES)
+    }
 }
 
-/// The same from the table of all pages: eight bytes a page are read, whatever was written.
-pub(crate) fn pages_by_table(memory: &[u8]) -> io::Result<Vec<Range<usize>>> {
-    let table = table()?;
-    let first = memory.as_ptr().addr() / PAGE_BYTES;
-    let count = memory.len() / PAGE_BYTES;
-    let mut entries = vec![0; ENTRIES_AT_ONCE.min(count) * ENTRY_BYTES];
-    let mut found = Vec::new();
-    let mut done = 0;
-    while done < count {
-        let now = (count - done).min(ENTRIES_AT_ONCE);
-        let buffer = &mut entries[..now * ENTRY_BYTES];
-        table.read_exact_at(buffer, ((first + done) * ENTRY_BYTES) as u64)?;
-        for (number, entry) in (done..).zip(buffer.as_chunks::<ENTRY_BYTES>().0) {
-            let entry = u64::from_ne_bytes(*entry);
-            if entry & (ENTRY_PRESENT | ENTRY_SWAPPED) != 0 && entry & ENTRY_FILE == 0 {
-                push(&mut found, number..number + 1);
-            }
-        }
-        done += now;
-    }
-    Ok(found)
-}
-
+/// Adds a range of pages to others that come before it.
 fn push(found: &mut Vec<Range<usize>>, range: Range<usize>) {
     match found.last_mut() {
         Some(last) if last.end == range.start => last.end = range.end,

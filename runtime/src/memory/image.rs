@@ -5,16 +5,23 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use sandglass_snapshots::Page;
 
 use super::PAGE_BYTES;
+use super::gauge::Counted;
+use super::mapping::View;
+
+static ZEROS: Page = [0; PAGE_BYTES];
 
 /// What memory is, at one moment. Nobody can change it any more: a mapping of it can neither fail nor show other bytes.
 #[derive(Debug)]
 pub(crate) struct Image {
     file: File,
-    bytes: usize,
+    view: View,
     /// The memory that the module asks for when it starts, in bytes: by it the engine's request is recognised.
     minimum_bytes: usize,
+    /// How much memory of the host it takes; what a guest's programs begin with belongs to no session and is not counted.
+    counted: Option<Counted>,
 }
 
 impl Image {
@@ -23,23 +30,45 @@ impl Image {
     /// # Errors
     /// The host has no memory or no descriptors left.
     pub(crate) fn new(memory: &[u8], minimum_bytes: usize) -> io::Result<Self> {
+        let pages = memory.as_chunks::<PAGE_BYTES>().0;
+        let mut image = Self::of_pages(memory.len(), minimum_bytes, |page| pages.get(page as usize).unwrap_or(&ZEROS))?;
+        image.counted = None;
+        Ok(image)
+    }
+
+    /// Makes the image of a session: of `bytes` bytes, a whole number of pages, each of which `page` gives by its number.
+    ///
+    /// # Errors
+    /// The host has no memory or no descriptors left.
+    pub(crate) fn of_pages<'a>(bytes: usize, minimum_bytes: usize, page: impl Fn(u32) -> &'a Page) -> io::Result<Self> {
+        /// Pages that are written at once.
+        const RUN_PAGES: usize = 64;
         let file = File::from(memfd_create("image", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-        file.set_len(memory.len() as u64)?;
-        // Pages of zeros stay holes.
-        let mut pages = memory.chunks(PAGE_BYTES).enumerate().peekable();
-        while let Some((first, page)) = pages.next() {
-            if is_zero(page) {
-                continue;
+        file.set_len(bytes as u64)?;
+        let count = u32::try_from(bytes / PAGE_BYTES).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut run = Vec::with_capacity(RUN_PAGES * PAGE_BYTES);
+        let (mut start, mut written) = (0, 0);
+        for number in 0..count {
+            let bytes = page(number);
+            // Pages of zeros stay holes.
+            let is_hole = bytes == &ZEROS;
+            if is_hole || run.len() == RUN_PAGES * PAGE_BYTES {
+                file.write_all_at(&run, start)?;
+                written += run.len();
+                run.clear();
             }
-            let start = first * PAGE_BYTES;
-            let mut end = start + page.len();
-            while let Some((_, page)) = pages.next_if(|(_, page)| !is_zero(page)) {
-                end += page.len();
+            if !is_hole {
+                if run.is_empty() {
+                    start = u64::from(number) * PAGE_BYTES as u64;
+                }
+                run.extend_from_slice(bytes);
             }
-            file.write_all_at(&memory[start..end], start as u64)?;
         }
+        file.write_all_at(&run, start)?;
+        written += run.len();
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
-        Ok(Self { file, bytes: memory.len(), minimum_bytes })
+        let view = View::of(&file, bytes)?;
+        Ok(Self { file, view, minimum_bytes, counted: Some(Counted::new(written)) })
     }
 
     pub(crate) const fn file(&self) -> &File {
@@ -47,31 +76,14 @@ impl Image {
     }
 
     /// Returns how much memory it is, in bytes.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(crate) fn bytes(&self) -> usize {
+        self.view.bytes().len()
     }
 
-    /// Reads one page; behind the image all is zeros.
-    ///
-    /// # Errors
-    /// The host fails.
-    pub(crate) fn page(&self, page: u32, bytes: &mut [u8; PAGE_BYTES]) -> io::Result<()> {
-        let at = u64::from(page) * PAGE_BYTES as u64;
-        if at >= self.bytes as u64 {
-            bytes.fill(0);
-            return Ok(());
-        }
-        self.file.read_exact_at(bytes, at)
-    }
-
-    /// Reads from the beginning; behind the image all is zeros.
-    ///
-    /// # Errors
-    /// The host fails.
-    pub(crate) fn read(&self, memory: &mut [u8]) -> io::Result<()> {
-        let length = memory.len().min(self.bytes);
-        memory[length..].fill(0);
-        self.file.read_exact_at(&mut memory[..length], 0)
+    /// Returns one page; behind the image all is zeros.
+    pub(crate) fn page(&self, page: u32) -> &Page {
+        let at = page as usize * PAGE_BYTES;
+        self.view.bytes().get(at..).and_then(<[u8]>::first_chunk).unwrap_or(&ZEROS)
     }
 
     pub(crate) const fn minimum_bytes(&self) -> usize {
@@ -79,12 +91,10 @@ impl Image {
     }
 }
 
-fn is_zero(page: &[u8]) -> bool {
-    page.iter().all(|byte| *byte == 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -97,6 +107,8 @@ mod tests {
         let mut read = vec![1; memory.len()];
         image.file().read_exact_at(&mut read, 0).unwrap();
         assert!(read == memory && image.bytes() == memory.len());
+        assert_eq!(image.file().metadata().unwrap().blocks() * 512, 5 * PAGE_BYTES as u64, "zeros take nothing");
+        assert!(image.page(17)[..] == memory[17 * PAGE_BYTES..18 * PAGE_BYTES] && image.page(1 << 20) == &ZEROS);
         image.file().write_all_at(b"x", 0).unwrap_err();
         image.file().set_len(1).unwrap_err();
     }

@@ -1,19 +1,21 @@
 //! Snapshots: the memory of a session at one moment, as it is kept at hand and as it is stored.
 //!
-//! Every snapshot knows the pages that differ from the module's first memory; snapshots of one session share those that are
-//! equal. An instance begins with the snapshot's image and is given the few pages over it. Taking one costs what the call wrote.
+//! A snapshot is an image, and the pages that differ from it. Snapshots of one session share what is equal. An instance maps the
+//! image and is given the few pages over it. Taking one costs what the call wrote.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use sandglass_snapshots::{
-    Groups, ImageChange, Memory, NodeBatch, NodeId, PATCH_BYTES_MAX, Page, Patches, StoreError, read_image,
+    Groups, ImageChange, Memory, NodeBatch, NodeId, NodeSource, PATCH_BYTES_MAX, Page, Patches, StoreError, read_image,
 };
 
-use super::{Image, PAGE_BYTES, dirty};
+use super::gauge::KeptPage;
+use super::{Image, PAGE_BYTES};
 
 /// Changes on top of a whole image, after which the next one is whole again: who reads it reads so many nodes.
 const CHAIN_MAX: u32 = 32;
@@ -21,18 +23,19 @@ const CHAIN_MAX: u32 = 32;
 const CHAIN_BYTES_MAX: usize = 4 << 20;
 /// Pages over an image, from which an image of its own pays.
 const OVER_MAX: usize = 512;
+/// Pages that are copied into a running instance rather than mapped into a new one.
+const REWIND_MAX: usize = 512;
 
 /// The memory of a session at one moment. Nothing of it changes any more.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     /// What the module begins with: the base of all that is stored.
     first: Arc<Image>,
-    /// What instances map.
+    /// What instances map, and its pages that differ from the first memory.
     image: Arc<Image>,
-    /// The pages that differ from the first memory.
-    pages: OrdMap<u32, Arc<Page>>,
-    /// Those of them that the image does not have.
-    over: Vec<u32>,
+    differing: Arc<BTreeSet<u32>>,
+    /// The pages that differ from the image.
+    over: OrdMap<u32, Arc<KeptPage>>,
     memory_bytes: usize,
     globals: Vec<u64>,
     /// Its name in the store, and how it lies there.
@@ -42,123 +45,138 @@ pub(crate) struct Snapshot {
 #[derive(Clone, Default)]
 struct Stored {
     id: Option<NodeId>,
+    /// Nodes of the image that it builds on, which the store may not have yet.
+    unsaved: Option<Arc<NodeBatch>>,
     /// The groups of the whole image that the changes build on.
     groups: Arc<Groups>,
     /// Pages that have changed since.
-    since: Arc<std::collections::BTreeSet<u32>>,
+    since: Arc<BTreeSet<u32>>,
     changes: u32,
     change_bytes: usize,
 }
 
 impl Snapshot {
     /// Returns the snapshot of a memory that begins with `image`, which no session has had yet.
-    ///
-    /// # Errors
-    /// The image can't be read.
-    pub(crate) fn beginning(first: Arc<Image>, image: Arc<Image>) -> io::Result<Self> {
-        let mut pages = OrdMap::new();
-        let (mut before, mut after) = (Box::new([0; PAGE_BYTES]), Box::new([0; PAGE_BYTES]));
-        for page in 0..u32::try_from(image.bytes() / PAGE_BYTES).unwrap_or(u32::MAX) {
-            first.page(page, &mut before)?;
-            image.page(page, &mut after)?;
-            if before != after {
-                pages.insert(page, Arc::new(*after));
-            }
-        }
+    pub(crate) fn beginning(first: Arc<Image>, image: Arc<Image>) -> Self {
+        let differs = |page: &u32| first.page(*page) != image.page(*page);
+        let differing: BTreeSet<u32> = pages_of(image.bytes()).filter(differs).collect();
+        let (mut groups, mut nodes) = (Groups::default(), NodeBatch::new());
+        groups
+            .update(&mut nodes, differing.iter().copied(), &|page| differing.contains(&page).then(|| image.page(page)));
         let memory_bytes = image.bytes();
-        Ok(Self { first, image, pages, over: Vec::new(), memory_bytes, globals: Vec::new(), stored: Stored::default() })
+        let stored = Stored {
+            id: Some(groups.put(&mut nodes, memory_bytes as u64)),
+            unsaved: Some(Arc::new(nodes)),
+            groups: Arc::new(groups),
+            ..Stored::default()
+        };
+        let differing = Arc::new(differing);
+        Self { first, image, differing, over: OrdMap::new(), memory_bytes, globals: Vec::new(), stored }
     }
 
-    /// Reads a snapshot from the store.
+    /// Reads a snapshot from the store, as one over `beginning`, or with an image of its own when it differs much.
     ///
     /// # Errors
-    /// A node is missing or damaged, or reading failed.
+    /// A node is missing or damaged, reading failed, or the host has no memory left.
     pub(crate) fn load(
-        source: &dyn sandglass_snapshots::NodeSource,
+        source: &dyn NodeSource,
         id: NodeId,
-        first: Arc<Image>,
+        beginning: &Self,
         globals: Vec<u64>,
     ) -> Result<Self, StoreError> {
-        let base = Arc::clone(&first);
+        let (first, image) = (&beginning.first, &beginning.image);
         let Memory { memory_bytes, pages } = read_image(source, &id, &|page, bytes: &mut Page| {
-            if base.page(page, bytes).is_err() {
-                bytes.fill(0);
-            }
+            bytes.copy_from_slice(first.page(page));
         })?;
-        let over = pages.keys().copied().collect();
-        let pages = pages.into_iter().map(|(page, bytes)| (page, Arc::from(bytes))).collect();
         let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX).max(first.bytes());
+        // Sessions of an earlier version may have begun with less.
+        let (image, differing) = if memory_bytes < image.bytes() {
+            (first, Arc::default())
+        } else {
+            (image, Arc::clone(&beginning.differing))
+        };
+        let mut over = OrdMap::new();
+        for (page, bytes) in &pages {
+            if image.page(*page) != &**bytes {
+                over.insert(*page, Arc::new(KeptPage::new(bytes)));
+            }
+        }
+        // What only the image has is as the module begins here.
+        for page in differing.iter().filter(|page| !pages.contains_key(page)) {
+            over.insert(*page, Arc::new(KeptPage::new(first.page(*page))));
+        }
+        let (first, image) = (Arc::clone(first), Arc::clone(image));
         // Its next image is whole: it is not known here how it lies.
         let stored = Stored { id: Some(id), changes: CHAIN_MAX, ..Stored::default() };
-        Ok(Self { image: Arc::clone(&first), first, pages, over, memory_bytes, globals, stored })
+        let found = Self { first, image, differing, over, memory_bytes, globals, stored };
+        let failed = |source| StoreError::Io { action: "making an image of", path: id.to_string().into(), source };
+        if found.wants_image() { found.settled().map_err(failed) } else { Ok(found) }
     }
 
-    /// Returns what a memory that began as this snapshot has become, and puts it into a batch; and how many pages its instance has
-    /// written.
-    ///
-    /// # Errors
-    /// The kernel does not say what was written.
-    pub(crate) fn after(&self, memory: &[u8], globals: Vec<u64>, batch: &mut NodeBatch) -> io::Result<(Self, usize)> {
+    /// Returns what a memory that began as this snapshot has become, of whose pages these were written; and puts it into a batch.
+    pub(crate) fn after(
+        &self,
+        memory: &[u8],
+        written: impl IntoIterator<Item = Range<usize>>,
+        globals: Vec<u64>,
+        batch: &mut NodeBatch,
+    ) -> Self {
         let mut next = Self { memory_bytes: memory.len(), globals, ..self.clone() };
         let mut patches = Patches::default();
         let mut changed = Vec::new();
-        let mut before = Box::new([0; PAGE_BYTES]);
-        let written = dirty::pages(memory)?;
-        let count = written.iter().map(Range::len).sum();
+        let all = memory.as_chunks::<PAGE_BYTES>().0;
         for page in written.into_iter().flatten() {
-            let Some(bytes) = memory[page * PAGE_BYTES..].first_chunk::<PAGE_BYTES>() else { continue };
+            let Some(bytes) = all.get(page) else { continue };
             let page = u32::try_from(page).unwrap_or(u32::MAX);
-            let known = self.pages.get(&page);
-            let differs = match known {
-                Some(known) => patches.push(page, known, bytes),
-                None => {
-                    self.first.page(page, &mut before)?;
-                    patches.push(page, &before, bytes)
+            if patches.push(page, self.page(page), bytes) {
+                if bytes == self.image.page(page) {
+                    next.over.remove(&page);
+                } else {
+                    next.over.insert(page, Arc::new(KeptPage::new(bytes)));
                 }
-            };
-            if differs {
-                next.pages.insert(page, Arc::new(*bytes));
                 changed.push(page);
             }
         }
-        if let Some(id) = self.stored.id
-            && changed.is_empty()
-            && self.memory_bytes == next.memory_bytes
-        {
-            next.stored.id = Some(id);
-            return Ok((next, count));
+        if let Some(unsaved) = &self.stored.unsaved {
+            // Whether the store has them already is its to find out: it writes what it lacks.
+            batch.merge(NodeBatch::clone(unsaved));
         }
-        next.over = merged(&self.over, &changed);
+        if changed.is_empty() && self.memory_bytes == next.memory_bytes && self.stored.id.is_some() {
+            return next;
+        }
         next.store(&changed, &patches, batch);
-        Ok((next, count))
+        next
     }
 
     /// Names the snapshot: as a change of the one before, or whole when there are many of those.
     fn store(&mut self, changed: &[u32], patches: &Patches, batch: &mut NodeBatch) {
-        let stored = &mut self.stored;
+        let mut stored = std::mem::take(&mut self.stored);
         let memory_bytes = self.memory_bytes as u64;
         stored.changes += 1;
         stored.change_bytes += patches.byte_len();
+        stored.unsaved = None;
         let is_small = stored.changes < CHAIN_MAX
             && stored.change_bytes < CHAIN_BYTES_MAX
             && patches.byte_len() <= PATCH_BYTES_MAX;
         if let Some(parent) = stored.id.filter(|_| is_small) {
             Arc::make_mut(&mut stored.since).extend(changed);
             stored.id = Some(ImageChange { parent, memory_bytes, patches }.put(batch));
-            return;
-        }
-        let groups = Arc::make_mut(&mut stored.groups);
-        let pages = &self.pages;
-        let page = |page: u32| pages.get(&page).map(|bytes| &**bytes);
-        if groups.is_empty() {
-            groups.update(batch, pages.keys().copied(), &page);
         } else {
-            let since = std::mem::take(Arc::make_mut(&mut stored.since));
-            groups.update(batch, merged(&since.into_iter().collect::<Vec<_>>(), changed), &page);
+            let groups = Arc::make_mut(&mut stored.groups);
+            let differing = |page: u32| {
+                let bytes = self.page(page);
+                (bytes != self.first.page(page)).then_some(bytes)
+            };
+            let mut pages = std::mem::take(Arc::make_mut(&mut stored.since));
+            if groups.is_empty() {
+                pages.extend(self.differing.iter().chain(self.over.keys()));
+            }
+            pages.extend(changed);
+            groups.update(batch, pages, &differing);
+            (stored.changes, stored.change_bytes) = (0, 0);
+            stored.id = Some(groups.put(batch, memory_bytes));
         }
-        stored.since = Arc::default();
-        (stored.changes, stored.change_bytes) = (0, 0);
-        stored.id = Some(groups.put(batch, memory_bytes));
+        self.stored = stored;
     }
 
     /// Returns its name in the store.
@@ -178,14 +196,31 @@ impl Snapshot {
         &self.globals
     }
 
+    fn page(&self, page: u32) -> &Page {
+        self.over.get(&page).map_or_else(|| self.image.page(page), |kept| kept.bytes())
+    }
+
     /// Makes a memory that begins with the image, and is as large, this snapshot.
     pub(crate) fn put(&self, memory: &mut [u8]) {
-        for page in &self.over {
-            let at = *page as usize * PAGE_BYTES;
-            if let (Some(bytes), Some(to)) = (self.pages.get(page), memory.get_mut(at..at + PAGE_BYTES)) {
-                to.copy_from_slice(&bytes[..]);
+        put(self.over.iter().map(|(page, kept)| (*page, kept.bytes())), memory);
+    }
+
+    /// Makes a memory that is another snapshot this one, if that costs less than a new instance; says whether it did.
+    pub(crate) fn put_over(&self, other: &Self, memory: &mut [u8]) -> bool {
+        if !Arc::ptr_eq(&self.image, &other.image) || self.memory_bytes != other.memory_bytes {
+            return false;
+        }
+        let mut pages = Vec::new();
+        for difference in other.over.diff(&self.over) {
+            let (DiffItem::Add(page, _) | DiffItem::Remove(page, _) | DiffItem::Update { new: (page, _), .. }) =
+                difference;
+            pages.push(*page);
+            if pages.len() > REWIND_MAX {
+                return false;
             }
         }
+        put(pages.into_iter().map(|page| (page, self.page(page))), memory);
+        true
     }
 
     /// Says whether an image of its own would make beginning with it cheaper.
@@ -193,46 +228,52 @@ impl Snapshot {
         self.over.len() > OVER_MAX
     }
 
-    /// Makes that image.
+    /// Returns the same snapshot with an image of its own.
     ///
     /// # Errors
-    /// The host has no memory left.
-    pub(crate) fn own_image(&self) -> io::Result<Arc<Image>> {
-        let mut memory = vec![0; self.memory_bytes];
-        self.first.read(&mut memory)?;
-        for (page, bytes) in &self.pages {
-            let at = *page as usize * PAGE_BYTES;
-            if let Some(to) = memory.get_mut(at..at + PAGE_BYTES) {
-                to.copy_from_slice(&bytes[..]);
+    /// The host has no memory or no descriptors left.
+    pub(crate) fn settled(&self) -> io::Result<Self> {
+        let image = Image::of_pages(self.memory_bytes, self.first.minimum_bytes(), |page| self.page(page))?;
+        let mut differing = BTreeSet::clone(&self.differing);
+        for page in self.over.keys() {
+            if self.page(*page) == self.first.page(*page) {
+                differing.remove(page);
+            } else {
+                differing.insert(*page);
             }
         }
-        Ok(Arc::new(Image::new(&memory, self.first.minimum_bytes())?))
+        let (image, differing) = (Arc::new(image), Arc::new(differing));
+        Ok(Self { image, differing, over: OrdMap::new(), ..self.clone() })
     }
 
-    /// Returns the same snapshot over the image that was made of an earlier one of the same session.
-    pub(crate) fn over_image(&self, image: Arc<Image>, of: &Self) -> Option<Self> {
-        if image.bytes() > self.memory_bytes {
+    /// Returns the same snapshot over the image of another one, from which it differs in few pages.
+    pub(crate) fn over_image_of(&self, other: &Self) -> Option<Self> {
+        if other.image.bytes() > self.memory_bytes {
             return None;
         }
-        let mut over: BTreeMap<u32, ()> = BTreeMap::new();
-        for difference in of.pages.diff(&self.pages) {
-            use imbl::ordmap::DiffItem;
-            let (DiffItem::Add(page, _) | DiffItem::Remove(page, _) | DiffItem::Update { new: (page, _), .. }) =
-                difference;
-            over.insert(*page, ());
+        let mut over = OrdMap::new();
+        let mine = self.differing.iter().chain(self.over.keys()).chain(other.differing.iter());
+        for page in mine.copied().collect::<BTreeSet<_>>() {
+            let bytes = self.page(page);
+            if bytes != other.image.page(page) {
+                let kept = self.over.get(&page).cloned();
+                over.insert(page, kept.unwrap_or_else(|| Arc::new(KeptPage::new(bytes))));
+            }
         }
-        Some(Self { image, over: over.into_keys().collect(), ..self.clone() })
-    }
-
-    /// Returns how much memory it holds that no other snapshot need hold, at most, in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        self.pages.len() * PAGE_BYTES
+        let (image, differing) = (Arc::clone(&other.image), Arc::clone(&other.differing));
+        Some(Self { image, differing, over, ..self.clone() })
     }
 }
 
-fn merged(left: &[u32], right: &[u32]) -> Vec<u32> {
-    let mut all: Vec<u32> = left.iter().chain(right).copied().collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+fn pages_of(bytes: usize) -> Range<u32> {
+    0..u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX)
+}
+
+fn put<'a>(pages: impl IntoIterator<Item = (u32, &'a Page)>, memory: &mut [u8]) {
+    for (page, bytes) in pages {
+        let at = page as usize * PAGE_BYTES;
+        if let Some(to) = memory.get_mut(at..at + PAGE_BYTES) {
+            to.copy_from_slice(bytes);
+        }
+    }
 }
