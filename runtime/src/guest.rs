@@ -21,4 +21,4 @@ pub use error::GuestError;
 pub use install::Progress;
 pub(crate) use reactor::{WasiGuest, linker as wasi_linker};
 pub(crate) use run::{End, Guest, Invocation, Program, Request, Resumed, RunLimits, run, run_over};
-pub(crate) use session::{Begin, Left, Rested, Resting};
+pub(crate) use session::{Begin, Left, Rested, Resting, WrittenMemory};

@@ -12,7 +12,7 @@ use sandglass_snapshots::{NodeBatch, SandboxId, Session, Transaction};
 
 pub(crate) use self::pool::Pool;
 use crate::error::{Error, ErrorKind};
-use crate::guest::{Begin, Guest, Left, Rested, Resting};
+use crate::guest::{Begin, Guest, Left, Rested, Resting, WrittenMemory};
 use crate::host::World;
 use crate::memory::Snapshot;
 
@@ -117,8 +117,8 @@ impl Going {
         let Some(Rested { mut resting, descriptors, globals, told }) = rested else { return Ok(None) };
         let mut nodes = NodeBatch::new();
         let failed = |error| Error::internal(format!("reading a session's memory: {error}"));
-        let (memory, written, own_pages) = resting.written().map_err(failed)?;
-        let snapshot = self.base.after(memory, written, globals.clone(), &mut nodes);
+        let WrittenMemory { memory, pages, own_pages } = resting.written().map_err(failed)?;
+        let snapshot = self.base.after(memory, pages, globals.clone(), &mut nodes);
         let Self { name, guest, .. } = self;
         let session =
             Session { name: name.clone(), guest, image: snapshot.id(), globals, descriptors: descriptors.into() };

@@ -40,22 +40,30 @@ pub(crate) struct Rested {
 /// Where a call of a session leaves what it left.
 pub(crate) type Left = Arc<Mutex<Option<Rested>>>;
 
+/// The memory of an instance after a call.
+pub(crate) struct WrittenMemory<'a> {
+    pub(crate) memory: &'a [u8],
+    /// Pages that may have been written.
+    pub(crate) pages: Vec<Range<usize>>,
+    /// How many pages the instance has for itself.
+    pub(crate) own_pages: usize,
+}
+
 impl Resting {
     fn memory(&mut self) -> Option<&mut [u8]> {
         let memory = self.instance.get_memory(&mut self.store, "memory")?;
         Some(memory.data_mut(&mut self.store))
     }
 
-    /// Returns the instance's memory, the pages that may have been written since this was asked last, and how many pages it has for
-    /// itself.
+    /// Returns the instance's memory, and what was written of it since this was asked last.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub(crate) fn written(&mut self) -> io::Result<(&[u8], Vec<Range<usize>>, usize)> {
+    pub(crate) fn written(&mut self) -> io::Result<WrittenMemory<'_>> {
         let memory = self.instance.get_memory(&mut self.store, "memory");
         let memory = memory.ok_or(io::ErrorKind::NotFound)?.data(&self.store);
-        let written = self.tracking.written(memory)?;
-        Ok((memory, written, self.tracking.own_pages(memory.len())))
+        let pages = self.tracking.written(memory)?;
+        Ok(WrittenMemory { memory, pages, own_pages: self.tracking.own_pages(memory.len()) })
     }
 
     /// Makes its memory, which is one snapshot, another one, if that costs less than a new instance; says whether it did.

@@ -160,7 +160,7 @@ fn forks_and_restores_by_size() {
 #[test]
 fn commits_by_pages_written() {
     let counts: &[usize] = if is_asked_for() { &[1, 16, 100, 500, 2000, 10_000] } else { &[100] };
-    let rounds = if is_asked_for() { 21 } else { 1 };
+    let rounds: u32 = if is_asked_for() { 21 } else { 1 };
     let ground = Ground::new(64);
     println!(
         "| pages written | the guest's writes | found and compared | stored bytes | memcpy | BLAKE3 of the pages |"
@@ -171,9 +171,9 @@ fn commits_by_pages_written() {
         let mut base = ground.beginning.clone();
         let (mut writes, mut rests, mut stored) = (Vec::new(), Vec::new(), 0);
         let apart = (64 << 8) / pages.max(&64);
-        for round in 0..rounds {
+        for round in 1..=rounds {
             let start = Instant::now();
-            live.write(1, *pages, apart, round as u32 + 1);
+            live.write(1, *pages, apart, round);
             writes.push(start.elapsed().as_secs_f64() * 1e6);
             let mut batch = NodeBatch::new();
             let start = Instant::now();
@@ -186,8 +186,8 @@ fn commits_by_pages_written() {
         rests.sort_by(f64::total_cmp);
         let bytes = vec![7u8; pages * PAGE_BYTES];
         let mut copy = vec![0u8; bytes.len()];
-        let memcpy = middle(rounds, || copy.copy_from_slice(&bytes));
-        let hash = middle(rounds, || sandglass_snapshots::node_id(&bytes));
+        let memcpy = middle(rounds as usize, || copy.copy_from_slice(&bytes));
+        let hash = middle(rounds as usize, || sandglass_snapshots::node_id(&bytes));
         println!(
             "| {pages} | {:.0} us | {:.0} us | {stored} | {memcpy:.0} us | {hash:.0} us |",
             writes[writes.len() / 2],

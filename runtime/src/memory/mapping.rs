@@ -290,14 +290,14 @@ mod tests {
         let mut tracking = Tracking::default();
         let mut turn = |pages: std::ops::Range<usize>, add: u8| {
             pages.for_each(|page| memory[page * PAGE_BYTES] += add);
-            tracking.written(memory).unwrap()
+            tracking.written(memory).unwrap().into_iter().flatten().collect::<Vec<_>>()
         };
-        assert_eq!(turn(0..300, 1), [0..300]);
+        assert_eq!(turn(0..300, 1).len(), 300);
         let told = turn(310..312, 1);
         if dirty::can_watch() {
-            assert_eq!(told, [310..312], "what was written before it was asked last is not told again");
-            assert_eq!(turn(0..0, 1), []);
-            assert_eq!(turn(5..6, 1), [5..6]);
+            assert_eq!(told, [310, 311], "what was written before it was asked last is not told again");
+            assert!(turn(0..0, 1).is_empty());
+            assert_eq!(turn(5..6, 1), [5]);
         } else {
             eprintln!("skipped: this kernel watches no memory");
         }
