@@ -50,16 +50,20 @@ pub struct Patches {
 impl Patches {
     /// Adds what differs in one page; says whether anything does.
     pub fn push(&mut self, page: u32, before: &Page, after: &Page) -> bool {
+        const LINE_BYTES: usize = 64;
+        const WORD_BYTES: usize = 8;
         let mut spans: Vec<(usize, usize)> = Vec::new();
-        // Words at a time: most of a page is as it was.
-        for (word, (left, right)) in before.as_chunks::<8>().0.iter().zip(after.as_chunks::<8>().0).enumerate() {
-            if left == right {
-                continue;
-            }
-            let (start, end) = (word * 8, word * 8 + 8);
-            match spans.last_mut() {
-                Some(last) if start - last.1 <= GAP_BYTES => last.1 = end,
-                _ => spans.push((start, end)),
+        // Lines at a time, then words: most of a page is as it was.
+        let lines = before.as_chunks::<LINE_BYTES>().0.iter().zip(after.as_chunks::<LINE_BYTES>().0);
+        for (line, (before, after)) in lines.enumerate().filter(|(_, (before, after))| before != after) {
+            let words = before.as_chunks::<WORD_BYTES>().0.iter().zip(after.as_chunks::<WORD_BYTES>().0);
+            for (word, _) in words.enumerate().filter(|(_, (before, after))| before != after) {
+                let start = line * LINE_BYTES + word * WORD_BYTES;
+                let end = start + WORD_BYTES;
+                match spans.last_mut() {
+                    Some(last) if start - last.1 <= GAP_BYTES => last.1 = end,
+                    _ => spans.push((start, end)),
+                }
             }
         }
         if spans.is_empty() {

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::watch::Watch;
 use super::PAGE_BYTES;
 
-/// Pages that an instance has written, from which watching it may pay.
-const WATCH_FROM_PAGES: usize = 192;
+/// Pages that an instance has written, from which watching it may pay: each page of a call costs a fault then, where comparing one that
+/// did not change costs a fraction of it.
+const WATCH_FROM_PAGES: usize = 800;
 /// To ask about a watched memory costs something for each of its pages; so many cost what looking at one written page costs.
 const PAGES_PER_WRITTEN: usize = 64;
 

@@ -283,8 +283,8 @@ mod tests {
 
     #[test]
     fn a_watched_memory_tells_what_was_written_last() {
-        let image = Image::new(&vec![1; 512 * PAGE_BYTES], 65_536).unwrap();
-        let mapped = Mapped::new(Some(&image), 512 * PAGE_BYTES, 512 * PAGE_BYTES, 65_536).unwrap();
+        let image = Image::new(&vec![1; 1024 * PAGE_BYTES], 65_536).unwrap();
+        let mapped = Mapped::new(Some(&image), 1024 * PAGE_BYTES, 1024 * PAGE_BYTES, 65_536).unwrap();
         // SAFETY: it lives, and nobody else has it.
         let memory = unsafe { std::slice::from_raw_parts_mut(mapped.as_ptr(), mapped.byte_size()) };
         let mut tracking = Tracking::default();
@@ -292,10 +292,10 @@ mod tests {
             pages.for_each(|page| memory[page * PAGE_BYTES] += add);
             tracking.written(memory).unwrap().into_iter().flatten().collect::<Vec<_>>()
         };
-        assert_eq!(turn(0..300, 1).len(), 300);
-        let told = turn(310..312, 1);
+        assert_eq!(turn(0..900, 1).len(), 900);
+        let told = turn(910..912, 1);
         if dirty::can_watch() {
-            assert_eq!(told, [310, 311], "what was written before it was asked last is not told again");
+            assert_eq!(told, [910, 911], "what was written before it was asked last is not told again");
             assert!(turn(0..0, 1).is_empty());
             assert_eq!(turn(5..6, 1), [5]);
         } else {

@@ -8,8 +8,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet};
 use sandglass_snapshots::{
     Groups, ImageChange, Memory, NodeBatch, NodeId, NodeSource, PATCH_BYTES_MAX, Page, Patches, StoreError, read_image,
 };
@@ -50,7 +50,7 @@ struct Stored {
     /// The groups of the whole image that the changes build on.
     groups: Arc<Groups>,
     /// Pages that have changed since.
-    since: Arc<BTreeSet<u32>>,
+    since: OrdSet<u32>,
     changes: u32,
     change_bytes: usize,
 }
@@ -159,7 +159,7 @@ impl Snapshot {
             && stored.change_bytes < CHAIN_BYTES_MAX
             && patches.byte_len() <= PATCH_BYTES_MAX;
         if let Some(parent) = stored.id.filter(|_| is_small) {
-            Arc::make_mut(&mut stored.since).extend(changed);
+            stored.since.extend(changed.iter().copied());
             stored.id = Some(ImageChange { parent, memory_bytes, patches }.put(batch));
         } else {
             let groups = Arc::make_mut(&mut stored.groups);
@@ -167,7 +167,7 @@ impl Snapshot {
                 let bytes = self.page(page);
                 (bytes != self.first.page(page)).then_some(bytes)
             };
-            let mut pages = std::mem::take(Arc::make_mut(&mut stored.since));
+            let mut pages: BTreeSet<u32> = std::mem::take(&mut stored.since).into_iter().collect();
             if groups.is_empty() {
                 pages.extend(self.differing.iter().chain(self.over.keys()));
             }

@@ -9,8 +9,8 @@ use super::{Job, Shared, Written};
 use crate::error::StoreError;
 use crate::journal::lock;
 
-/// How long a record may wait for company.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long a record may wait for company: each batch writes the upper pages of SQLite's trees anew, whatever is in it.
+const GATHER: Duration = Duration::from_millis(100);
 /// How many nodes go into one batch.
 const BATCH_NODES: usize = 20_000;
 /// How long to wait before trying a failed batch again.
