@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PolicyError;
 use crate::size::ByteSize;
 use crate::span::Span;
+use crate::tools::ToolPattern;
 
 /// What a sandbox may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,9 @@ pub struct Policy {
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The tools that a call may name; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<ToolPattern>>,
     /// How much one call may use, and the sandbox may hold.
     #[serde(default)]
     pub limits: Limits,
@@ -83,11 +87,12 @@ pub enum Access {
 
 const NAME_BYTES_MAX: usize = 100;
 const MOUNTS_MAX: usize = 64;
+const TOOLS_MAX: usize = 1024;
 
 impl Default for Policy {
     /// Files of the sandbox itself and the default limits; nothing of the host.
     fn default() -> Self {
-        Self { version: 1, name: None, limits: Limits::default(), fs: BTreeMap::new() }
+        Self { version: 1, name: None, tools: None, limits: Limits::default(), fs: BTreeMap::new() }
     }
 }
 
@@ -114,11 +119,20 @@ impl Policy {
         if self.name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
             return Err(PolicyError::Syntax(format!("name is longer than {NAME_BYTES_MAX} bytes")));
         }
+        if self.tools.as_ref().is_some_and(|tools| tools.len() > TOOLS_MAX) {
+            return Err(PolicyError::Syntax(format!("tools has more than {TOOLS_MAX} names")));
+        }
         self.limits.check()?;
         if self.fs.len() > MOUNTS_MAX {
             return Err(PolicyError::Syntax(format!("fs has more than {MOUNTS_MAX} mounts")));
         }
         self.fs.keys().try_for_each(|path| check_mount(path, self.fs.keys()))
+    }
+
+    /// Says whether a call may name this tool or function.
+    #[must_use]
+    pub fn allows_tool(&self, name: &str) -> bool {
+        self.tools.as_ref().is_none_or(|tools| tools.iter().any(|tool| tool.allows(name)))
     }
 
     /// Returns the document as TOML, with every limit spelt out.
@@ -214,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn tools_are_all_or_those_that_are_named() {
+        let allows =
+            |text: &str, name: &str| format!("version = 1\n{text}").parse::<Policy>().unwrap().allows_tool(name);
+        assert!(allows("", "python") && allows("", "files.text.count"));
+        let some = "tools = [\"python\", \"files.*\"]";
+        assert!(allows(some, "python") && allows(some, "files.text.count") && !allows(some, "shell"));
+        assert!(!allows("tools = []", "python"));
+        let policy: Policy = format!("version = 1\n{some}\n[limits]\ncpu = \"1s\"").parse().unwrap();
+        assert_eq!(policy.to_toml().parse(), Ok(policy));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let refused = |text: &str| text.parse::<Policy>().unwrap_err().to_string();
         assert!(refused("version = 2").contains("version 2"));
@@ -221,6 +247,7 @@ mod tests {
         assert!(refused("version = 1\nversion = 1").contains("duplicate key"));
         assert!(refused("version = 1\nlimits = { memory = \"1KiB\" }").contains("limits.memory is 1KiB"));
         assert!(refused("version = 1\nlimits = { cpu = \"0s\" }").contains("limits.cpu"));
+        assert!(refused("version = 1\ntools = [\"*\"]").contains("`*` names no tool"));
         assert!(refused("version = 1\n[[net]]\nid = \"x\"").contains("unknown field `net`"));
         for path in ["data", "/", "/data/", "/a/../b", "/usr", "/usr/lib", "/workspace"] {
             let text = format!("version = 1\n[fs]\n\"{path}\" = {{ mode = \"ro\", host = \".\" }}");
@@ -235,7 +262,7 @@ mod tests {
     #[test]
     fn the_schema_knows_every_field() {
         let schema = serde_json::to_string(&Policy::schema()).unwrap();
-        for field in ["memory", "cpu", "wall", "disk", "output", "files", "open_files", "mode", "host"] {
+        for field in ["tools", "memory", "cpu", "wall", "disk", "output", "files", "open_files", "mode", "host"] {
             assert!(schema.contains(&format!("\"{field}\"")), "{field}");
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! This crate is pure. It knows no I/O, no clock, no wasm and no store, so that a decision can be tested as a function.
 //!
-//! Start reading at `document.rs`; units are in `size.rs` and `span.rs`.
+//! Start reading at `document.rs`; units are in `size.rs` and `span.rs`, names of tools in `tools.rs`.
 
 #![deny(missing_docs)]
 
@@ -14,9 +14,11 @@ mod error;
 mod grant;
 mod size;
 mod span;
+mod tools;
 
 pub use document::{Access, Limits, MountRule, Policy};
 pub use error::PolicyError;
 pub use grant::{GrantedMount, Grants};
 pub use size::ByteSize;
 pub use span::Span;
+pub use tools::ToolPattern;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sandglass_policy::Policy;
 use sandglass_snapshots::{
     CallRecord, Entry, EntryBody, Head, NodeBatch, Operation, OperationKind, StateId, Timestamp, Transaction, Usage,
 };
@@ -79,6 +80,7 @@ struct Started {
 pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Result<Arc<LiveCall>, Error> {
     let world = sandbox.world();
     world.running()?;
+    allowed(sandbox.shared_policy(), &request.tool)?;
     if let Some(name) = &request.session {
         crate::session::check_name(name)?;
     }
@@ -123,6 +125,25 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         return Err(refused);
     }
     Ok(live)
+}
+
+/// Refuses what the policy lets no call name.
+fn allowed(policy: &Policy, tool: &str) -> Result<(), Error> {
+    const SHOWN: usize = 20;
+    if policy.allows_tool(tool) {
+        return Ok(());
+    }
+    let shown: String = tool.chars().take(80).collect();
+    let named = policy.tools.as_deref().unwrap_or_default();
+    let mut listed: Vec<_> = named.iter().take(SHOWN).map(ToString::to_string).collect();
+    if named.len() > listed.len() {
+        listed.push("...".to_owned());
+    }
+    let there = if listed.is_empty() { "no tool at all".to_owned() } else { listed.join(", ") };
+    let message = format!("`tools` in the policy of this sandbox does not name `{shown}`");
+    Err(Error::new(ErrorKind::Denied, "tool_denied", message).hinted(format!(
+        "it names {there}; a sandbox that was created with \"{shown}\" among its policy's `tools` can call it"
+    )))
 }
 
 fn queue(prepared: Prepared) -> Result<(), Error> {
