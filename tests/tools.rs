@@ -117,6 +117,86 @@ fn a_framework_can_hand_the_tools_to_a_model() {
 }
 
 #[test]
+fn functions_are_described_one_by_one() {
+    let server = Server::shared();
+    put(server, "said", FILES).ok(201);
+    let say = |body: &Value| server.request("PATCH", "/v1/tools/said").json(body).send();
+    let said =
+        say(&json!({ "description": "Files.", "functions": { "said.text.count": "Counts \u{1b}[31m\"words\"." } }))
+            .ok(200);
+    let of = |tool: &Value, index: usize| tool["functions"][index]["description"].as_str().unwrap().to_owned();
+    assert_eq!(server.get("/v1/tools/said").ok(200), said);
+    assert!(of(&said, 0).starts_with("Files.\n\nCounts \u{1b}[31m\"words\".\n\ncount: func("), "{said}");
+    assert!(of(&said, 1).starts_with("Files.\n\nreplace: func("), "{said}");
+    // What is left out stays; null takes away.
+    let said = say(&json!({ "functions": { "said.text.tree": "Lists." } })).ok(200);
+    assert!(of(&said, 0).contains("Counts") && of(&said, 2).starts_with("Files.\n\nLists."), "{said}");
+    let said = say(&json!({ "description": null, "functions": { "said.text.count": null } })).ok(200);
+    assert!(said["description"].is_null() && of(&said, 0).starts_with("count: func("), "{said}");
+    say(&json!({ "functions": { "said.text.none": "x" } })).problem(422, "unknown_function");
+    say(&json!({ "functions": { "said.text.count": "x".repeat(4097) } })).problem(422, "invalid_description");
+    say(&json!({ "functions": { "said.text.count": 1 } })).problem(422, "invalid_body");
+    say(&json!({ "words": {} })).problem(422, "invalid_body");
+    let patch = |name: &str| server.request("PATCH", &format!("/v1/tools/{name}")).json(&json!({})).send();
+    patch("none-of-this").problem(404, "unknown_tool");
+    patch("python").problem(409, "tool_built_in");
+}
+
+#[test]
+fn a_policy_says_which_tools_calls_may_name() {
+    let server = Server::shared();
+    put(server, "allowed", FILES).ok(201);
+    put(server, "not-named", FILES).ok(201);
+    let policy = json!({ "version": 1, "tools": ["python", "allowed.text.count"] });
+    server.post("/v1/sandboxes", &json!({ "name": "tool-policy", "policy": policy })).ok(201);
+    assert_eq!(server.get("/v1/sandboxes/tool-policy/policy").ok(200)["tools"], policy["tools"]);
+    server.put_file("tool-policy", "/workspace/a.txt", b"one\n");
+    let path = json!({ "path": "/workspace/a.txt" });
+    assert_eq!(call(server, "tool-policy", "allowed.text.count", &path).ok(200)["status"], "ok");
+    let started =
+        "import subprocess; print(subprocess.run(['sh', '-c', 'echo inside'], capture_output=True, text=True).stdout)";
+    assert_eq!(call(server, "tool-policy", "python", &json!({ "code": started })).ok(200)["stdout"], "inside\n\n");
+    let before = server.get("/v1/sandboxes/tool-policy").ok(200)["state"].clone();
+    for tool in [
+        "not-named.text.count",
+        "allowed.text.tree",
+        "allowed",
+        "shell",
+        "python3",
+        "none-of-this",
+        "allowed.text.counts",
+    ] {
+        for more in [json!({}), json!({ "dry_run": true }), json!({ "session": "s" })] {
+            let mut body = json!({ "tool": tool, "arguments": path });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let problem = server.post("/v1/sandboxes/tool-policy/calls", &body).problem(403, "tool_denied");
+            assert!(
+                problem["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains(&format!("`tools` in the policy of this sandbox does not name `{tool}`"))
+            );
+            let hint = problem["hint"].as_str().unwrap();
+            assert!(
+                hint.contains("it names python, allowed.text.count") && hint.contains(&format!("\"{tool}\"")),
+                "{hint}"
+            );
+        }
+    }
+    assert_eq!(server.get("/v1/sandboxes/tool-policy").ok(200)["state"], before);
+    // What a fork may is what it was made from may.
+    server.post("/v1/sandboxes/tool-policy/fork", &json!({ "name": "tool-policy-fork" })).ok(201);
+    call(server, "tool-policy-fork", "shell", &json!({ "command": "true" })).problem(403, "tool_denied");
+    let nothing = json!({ "name": "tool-policy-none", "policy": { "version": 1, "tools": [] } });
+    server.post("/v1/sandboxes", &nothing).ok(201);
+    let problem = call(server, "tool-policy-none", "python", &json!({ "code": "1" })).problem(403, "tool_denied");
+    assert!(problem["hint"].as_str().unwrap().contains("it names no tool at all"), "{problem}");
+    let wrong = json!({ "policy": { "version": 1, "tools": ["*"] } });
+    let problem = server.post("/v1/sandboxes", &wrong).problem(422, "invalid_body");
+    assert!(problem["detail"].as_str().unwrap().contains("`*` names no tool"), "{problem}");
+}
+
+#[test]
 fn every_type_crosses_the_wire_exactly() {
     let server = Server::shared();
     put(server, "types-wire", &wasm(TYPES)).ok(201);
@@ -211,7 +291,7 @@ fn an_admin_uploads_and_whoever_may_call_may_look() {
     server.request_as(&agent, "GET", "/v1/tools/scoped").send().ok(200);
     let body = json!({ "tool": "scoped.text.count", "arguments": { "path": "/none" } });
     server.request_as(&agent, "POST", "/v1/sandboxes/tool-scoped/calls").json(&body).send().ok(200);
-    for method in ["PUT", "DELETE"] {
+    for method in ["PUT", "PATCH", "DELETE"] {
         let request = server.request_as(&agent, method, "/v1/tools/scoped").header("content-type", "application/wasm");
         request.bytes(FILES).send().problem(403, "missing_scope");
     }
@@ -265,6 +345,25 @@ fn the_command_line_adds_shows_calls_and_removes() {
     std::fs::write(&file, FILES).unwrap();
     let added = user.run(["tools", "add", "cli-files", file.to_str().unwrap(), "--description", "Counts."]).ok();
     assert!(added.contains("cli-files can be called: 3 functions\n  cli-files.text.count\n"), "{added}");
+    let wit = directory.path().join("files.wit");
+    std::fs::write(
+        &wit,
+        "package a:b; interface text { /// Counts lines.\n count: func(path: string); other: func(); }",
+    )
+    .unwrap();
+    user.run(["tools", "describe", "cli-files", "--wit", wit.to_str().unwrap()]).ok();
+    user.run(["tools", "describe", "cli-files.text.tree", "Lists all below."]).ok();
+    let shown = user.run(["tools", "show", "cli-files"]).ok();
+    assert!(shown.contains("cli-files.text.count\n  Counts lines.\n"), "{shown}");
+    assert!(shown.contains("cli-files.text.tree\n  Lists all below.\n"), "{shown}");
+    user.run(["tools", "describe", "cli-files.text.tree", ""]).ok();
+    assert!(!user.run(["tools", "show", "cli-files"]).ok().contains("Lists all below."));
+    user.run(["tools", "describe", "cli-files.text.none", "x"]).fails(125, "no function `cli-files.text.none`");
+    std::fs::write(&wit, "package a:b; interface text { count: func(path: string); }").unwrap();
+    user.run(["tools", "describe", "cli-files", "--wit", wit.to_str().unwrap()])
+        .fails(125, "says nothing of the functions");
+    let none = directory.path().join("none.wit");
+    user.run(["tools", "describe", "cli-files", "--wit", none.to_str().unwrap()]).fails(127, "none.wit");
     assert!(user.run(["tools"]).ok().contains("cli-files"));
     assert!(user.run(["tools", "ls"]).ok().contains("python"));
     let shown = user.run(["tools", "show", "cli-files"]).ok();

@@ -50,6 +50,7 @@ pub(crate) const NEEDS: &[(&str, &str, Scope, Bound)] = {
         ("GET", "/v1/tools", Call, Filtered),
         ("GET", "/v1/tools/{name}", Call, Filtered),
         ("PUT", "/v1/tools/{name}", Admin, Refused(ALL)),
+        ("PATCH", "/v1/tools/{name}", Admin, Refused(ALL)),
         ("DELETE", "/v1/tools/{name}", Admin, Refused(ALL)),
         ("POST", "/v1/tokens", Admin, Refused(ALL)),
         ("GET", "/v1/tokens", Admin, Refused(ALL)),

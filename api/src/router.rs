@@ -42,7 +42,7 @@ pub(crate) fn documented(
         .routes(routes!(health::openapi))
         .routes(routes!(guests::list))
         .routes(routes!(tools::list))
-        .routes(routes!(tools::get, tools::put, tools::remove))
+        .routes(routes!(tools::get, tools::put, tools::describe, tools::remove))
         // Not among the changes below: their answers are kept, and a secret must not be.
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke));

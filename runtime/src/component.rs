@@ -1,7 +1,7 @@
 //! Uploaded tools: WebAssembly components whose functions are called with JSON, and programs.
 //!
 //! `tools.rs` is what there is and what becomes of an upload; `run.rs` is one call, in a fresh instance. `interface.rs` and
-//! `shape.rs` read what a component offers, `schema.rs` says it in JSON Schema, `value.rs` turns JSON into values and back.
+//! `shape.rs` read what a component offers, `words.rs` is what is said of it, `schema.rs` says it in JSON Schema, `value.rs` turns JSON into values and back.
 //! What an instance is given is in `host.rs`, `files.rs` and `streams.rs`; `module.rs` is for programs of preview 1. Every
 //! part takes components to be hostile: what they choose is bounded before anything is allocated for it.
 
@@ -21,6 +21,7 @@ mod streams;
 mod tests;
 mod tools;
 mod value;
+mod words;
 
 use sandglass_snapshots::Timestamp;
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub(crate) use self::engine::for_compiling;
 pub(crate) use self::run::{Ran, Surroundings};
 pub use self::tools::{NewTool, TOOL_BYTES_MAX};
 pub(crate) use self::tools::{ToolCall, Tools, unknown};
+pub use self::words::ToolWords;
 use crate::error::Error;
 use crate::host::Host;
 
@@ -78,7 +80,7 @@ pub struct Upload {
 pub struct ToolFunction {
     /// What a call says.
     pub name: String,
-    /// What it does, as far as known; of functions also how WIT writes them.
+    /// What the tool and the function do, as far as somebody said so; of functions also how WIT writes them.
     pub description: String,
     /// JSON Schema of its arguments: an object.
     pub arguments: Value,
@@ -89,21 +91,25 @@ pub struct ToolFunction {
 impl ToolInfo {
     fn uploaded(tool: &tools::Tool) -> Self {
         let label = &tool.label;
-        let about = |what: String| match &label.description {
-            Some(description) => format!("{description}\n\n{what}"),
-            None => what,
+        // The tool's own words, those of the function, and how it is called, each as a paragraph.
+        let about = |name: &str, how: String| {
+            let said = [label.description.as_ref(), label.function_descriptions.get(name), Some(&how)];
+            said.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("\n\n")
         };
         let program = label.interface.is_command().then(|| ToolFunction {
             name: label.name.clone(),
-            description: about(format!("Runs the program `{}`.", label.name)),
+            description: about(&label.name, format!("Runs the program `{}`.", label.name)),
             arguments: command::schema(),
             result: None,
         });
-        let functions = label.interface.functions.iter().map(|function| ToolFunction {
-            name: format!("{}.{}", label.name, function.name),
-            description: about(function.signature()),
-            arguments: schema::object(&function.parameters),
-            result: function.result.as_ref().map(schema::schema),
+        let functions = label.interface.functions.iter().map(|function| {
+            let name = format!("{}.{}", label.name, function.name);
+            ToolFunction {
+                description: about(&name, function.signature()),
+                name,
+                arguments: schema::object(&function.parameters),
+                result: function.result.as_ref().map(schema::schema),
+            }
         });
         Self {
             name: label.name.clone(),
@@ -149,15 +155,35 @@ impl Host {
         self.world.tools.add(new, self.world.clock.now(), actor)
     }
 
+    /// Changes what is said of an uploaded tool and its functions.
+    ///
+    /// # Errors
+    /// There is none of this name, it is part of the program or has no such function, a text is too long, or the disk fails.
+    pub fn describe_tool(&self, name: &str, words: ToolWords) -> Result<ToolInfo, Error> {
+        self.world.running()?;
+        if self.is_built_in(name) {
+            return Err(built_in(name, "described"));
+        }
+        self.world.tools.describe(name, words)
+    }
+
     /// Removes an uploaded tool. Calls of it that run go on.
     ///
     /// # Errors
     /// There is none of this name, or it is part of the program.
     pub fn remove_tool(&self, name: &str) -> Result<(), Error> {
-        if built_in::list(self.guests()).iter().any(|tool| tool.name == name) {
-            return Err(Error::conflict("tool_built_in", format!("the tool `{name}` is part of the program"))
-                .hinted("uploaded tools can be removed"));
+        if self.is_built_in(name) {
+            return Err(built_in(name, "removed"));
         }
         self.world.tools.remove(name)
     }
+
+    fn is_built_in(&self, name: &str) -> bool {
+        built_in::list(self.guests()).iter().any(|tool| tool.name == name)
+    }
+}
+
+fn built_in(name: &str, what: &str) -> Error {
+    Error::conflict("tool_built_in", format!("the tool `{name}` is part of the program"))
+        .hinted(format!("uploaded tools can be {what}"))
 }

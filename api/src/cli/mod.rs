@@ -40,6 +40,7 @@ mod tokens;
 mod tools;
 mod trash;
 mod undo;
+mod wit;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

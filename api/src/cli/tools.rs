@@ -11,8 +11,9 @@ use serde_json::json;
 use super::console::{Console, Look, Text};
 use super::failure::{Failure, exit};
 use super::progress::{Counted, Waiting};
+use super::wit::Comments;
 use super::{size, terminal};
-use crate::http::types::{Tool, ToolFunction, ToolKind};
+use crate::http::types::{Tool, ToolFunction, ToolKind, ToolWords};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,10 +21,12 @@ Examples:
   sandglass tools add files files.wasm             a component, or a program of WASI preview 1
   sandglass tools add notes notes.wasm --stub-imports --description 'keeps notes'
   sandglass call shop --tool files.text.count --arguments '{\"path\": \"/workspace/a.txt\"}'
+  sandglass tools describe files --wit wit/        its functions, with the comments of its WIT
+  sandglass tools describe files.text.count 'Counts the lines, words and bytes of a file.'
   sandglass tools show files --json                JSON Schema of all its functions, for a model
   sandglass tools rm files";
 
-/// List, upload, show and remove tools. Docs: docs/tools.md.
+/// List, upload, describe, show and remove tools. Docs: docs/tools.md.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Tools {
@@ -49,6 +52,20 @@ enum Action {
         /// componentize-py makes need it.
         #[arg(long)]
         stub_imports: bool,
+        /// Describe its functions with the comments of this WIT: a file, or a directory of `.wit` files.
+        #[arg(long, value_name = "PATH")]
+        wit: Option<PathBuf>,
+    },
+    /// Say what a tool or one of its functions is good for: models read it. An empty text takes a description away.
+    Describe {
+        /// The tool (`files`), or a function (`files.text.count`).
+        name: String,
+        /// What it is good for.
+        #[arg(required_unless_present = "wit")]
+        text: Option<String>,
+        /// Describe all functions with the comments of this WIT: a file, or a directory of `.wit` files.
+        #[arg(long, value_name = "PATH")]
+        wit: Option<PathBuf>,
     },
     /// Show a tool: its functions, their arguments and results.
     Show {
@@ -67,8 +84,13 @@ impl Tools {
     pub(crate) fn run(self, console: &Console) -> Result<u8, Failure> {
         match self.action.unwrap_or(Action::Ls) {
             Action::Ls => list(console),
-            Action::Add { name, file, description, stub_imports } => {
-                add(console, &name, &file, description.as_deref(), stub_imports)
+            Action::Add { name, file, description, stub_imports, wit } => {
+                let said = wit.as_deref().map(Comments::read).transpose()?;
+                add(console, &name, &file, description.as_deref(), stub_imports, said.as_ref())
+            }
+            Action::Describe { name, text, wit } => {
+                let said = wit.as_deref().map(Comments::read).transpose()?;
+                describe(console, &name, text, said.as_ref())
             }
             Action::Show { name } => show(console, &name),
             Action::Rm { names } => remove(console, &names),
@@ -113,6 +135,7 @@ fn add(
     path: &Path,
     description: Option<&str>,
     stub_imports: bool,
+    said: Option<&Comments>,
 ) -> Result<u8, Failure> {
     let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
     let length = file.metadata().map_err(|error| Failure::file(path, &error))?.len();
@@ -121,6 +144,10 @@ fn add(
     let mut from = ThenWaiting { console, from: Some(counted), waiting: None };
     let tool = client.add_tool(name, description, stub_imports, &mut from)?;
     drop(from);
+    let tool = match said {
+        Some(said) => client.describe_tool(name, &words(&tool, None, Some(said))?)?,
+        None => tool,
+    };
     if console.json {
         console.object(&tool)?;
         return Ok(exit::OK);
@@ -132,6 +159,41 @@ fn add(
         console.print(&format!("  {}", terminal::name(&function.name)))?;
     }
     Ok(exit::OK)
+}
+
+fn describe(console: &Console, name: &str, text: Option<String>, said: Option<&Comments>) -> Result<u8, Failure> {
+    let client = console.client()?;
+    let tool = client.tool(name.split('.').next().unwrap_or(name))?;
+    let tool = client.describe_tool(&tool.name, &words(&tool, text.map(|text| (name, text)), said)?)?;
+    if console.json {
+        console.object(&tool)?;
+        return Ok(exit::OK);
+    }
+    console.print(&format!("{} is described", console.paint(Look::Strong, &terminal::name(name))))?;
+    Ok(exit::OK)
+}
+
+/// Returns what shall be said of a tool: the comments of its WIT, and a text for the tool or one of its functions.
+fn words(tool: &Tool, text: Option<(&str, String)>, said: Option<&Comments>) -> Result<ToolWords, Failure> {
+    let mut words = ToolWords::default();
+    if let Some(said) = said {
+        for function in &tool.functions {
+            let of = function.name.strip_prefix(&tool.name).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(comment) = of.and_then(|name| said.of(name)) {
+                words.functions.insert(function.name.clone(), Some(comment.to_owned()));
+            }
+        }
+        if words.functions.is_empty() {
+            return Err(Failure::new(format!("the WIT says nothing of the functions of `{}`", tool.name))
+                .hinted("comments that start with /// describe what follows them"));
+        }
+    }
+    match text {
+        Some((name, text)) if name == tool.name => words.description = Some(Some(text)),
+        Some((name, text)) => drop(words.functions.insert(name.to_owned(), Some(text))),
+        None => {}
+    }
+    Ok(words)
 }
 
 /// The upload as it is read; when all of it is on its way, the service compiles.

@@ -1,12 +1,12 @@
-//! Tools through the client: uploaded, listed, removed.
+//! Tools through the client: uploaded, described, listed, removed.
 
 use std::io::Read;
 
 use ureq::http::Method;
 
 use super::transport::{Ask, encode};
-use super::{Asked, Client};
-use crate::http::types::{Page, Tool};
+use super::{Asked, Client, JSON};
+use crate::http::types::{Page, Tool, ToolWords};
 
 const WASM: &str = "application/wasm";
 
@@ -44,6 +44,17 @@ impl Client {
         }
         let ask = Ask::new(Method::PUT, format!("/v1/tools/{}{query}", encode(name)));
         self.transport.json(self.transport.send_stream(&ask, WASM, wasm)?)
+    }
+
+    /// Says what a tool and its functions are good for. `PATCH /v1/tools/{name}`.
+    ///
+    /// # Errors
+    /// See [`ClientError`](super::ClientError); there is no such tool or function, or a text is too long.
+    pub fn describe_tool(&self, name: &str, words: &ToolWords) -> Asked<Tool> {
+        let body = self.body(words)?;
+        let mut ask = Ask::new(Method::PATCH, format!("/v1/tools/{}", encode(name)));
+        ask.body = Some((JSON, &body));
+        self.transport.json(self.transport.send(&ask)?)
     }
 
     /// Removes a tool. `DELETE /v1/tools/{name}`.

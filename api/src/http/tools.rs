@@ -5,11 +5,11 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use sandglass_runtime::{NewTool, TOOL_BYTES_MAX, ToolInfo};
+use sandglass_runtime::{NewTool, TOOL_BYTES_MAX, ToolInfo, ToolWords};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Path, Query, read};
+use super::extract::{Json, Path, Query, read};
 use super::problem::{Failure, Kind};
 use super::{Service, types, view};
 use crate::auth::Caller;
@@ -53,7 +53,8 @@ pub(crate) struct UploadQuery {
 /// The body is a WebAssembly component (WASI preview 2) or a program of preview 1, up to 64 MiB. It is compiled before the
 /// answer, which takes some seconds for large ones. Each function that it exports can be called as `{name}.{function}` or
 /// `{name}.{interface}.{function}`, its only one also as `{name}`; a program as `{name}`. One that had the name is replaced:
-/// calls that come later use the new one. Sending the same upload again changes nothing.
+/// calls that come later use the new one. Descriptions of functions stay with those that the new one has too. Sending the same
+/// upload again changes nothing.
 #[utoipa::path(put, path = "/v1/tools/{name}", tag = "tools",
     request_body(content = Vec<u8>, content_type = "application/wasm"),
     params(("name" = String, Path, description = "Its name: small letters, digits, hyphens, underscores."), UploadQuery),
@@ -84,6 +85,28 @@ pub(crate) async fn put(
     let location = HeaderValue::try_from(format!("/v1/tools/{}", tool.name)).map_err(Failure::internal)?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(LOCATION, location)], Answer(tool)).into_response())
+}
+
+/// Describe a tool.
+///
+/// Says what it is good for and what its functions do: models read it. What is left out stays as it is, null takes a
+/// description away. A description has up to 4,096 bytes, those of all functions of a tool together up to 131,072.
+#[utoipa::path(patch, path = "/v1/tools/{name}", tag = "tools",
+    params(("name" = String, Path, description = "Its name.")), request_body = types::ToolWords,
+    responses((status = 200, body = types::Tool)))]
+pub(crate) async fn describe(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(words): Json<types::ToolWords>,
+) -> Result<Answer<types::Tool>, Failure> {
+    let words = ToolWords {
+        description: words.description.map(Option::unwrap_or_default),
+        functions: words.functions.into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect(),
+    };
+    let tool = service.change(move |host| host.describe_tool(&name, words)).await.map(shown)?;
+    tracing::info!(tool = tool.name, actor = caller.name(), "tool described");
+    Ok(Answer(tool))
 }
 
 /// Remove a tool.

@@ -21,7 +21,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus, Session};
 pub use mount::{CreateMount, Mount};
 pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
-pub use tool::{Tool, ToolFunction, ToolKind, ToolUpload};
+pub use tool::{Tool, ToolFunction, ToolKind, ToolUpload, ToolWords};
 pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind, ImportedStates, SkippedEntry};
 pub use upkeep::{
     DamagedPlace, DamagedState, Keep, Retention, StateProblem, StoreInfo, StoreWeight, TrashItem, Undelete, Undeleted,

@@ -1,6 +1,6 @@
 //! Uploaded tools on disk: what was uploaded, by its hash, and a label for each name. `docs/formats/tools.md` says it exactly.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -27,6 +27,9 @@ pub(crate) struct Label {
     pub(crate) hash: [u8; 32],
     pub(crate) bytes: u64,
     pub(crate) description: Option<String>,
+    /// What is said of its functions, by the names that calls have for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) function_descriptions: BTreeMap<String, String>,
     pub(crate) stub_imports: bool,
     pub(crate) created_ns: i64,
     pub(crate) actor: String,

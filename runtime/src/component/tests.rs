@@ -1,5 +1,8 @@
 //! Tools from WAT: every type both ways, limits, refusals, and what survives on disk.
 
+mod conformance;
+mod preview2;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -327,4 +330,40 @@ fn one_function_needs_no_name_and_an_unknown_one_is_told() {
     assert!(error.to_string().contains("arguments.n: a whole number"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("same: func(n: s32) -> s32")), "{:?}", error.hint());
     assert!(trial.tools.call("python", &json!({}), None).unwrap().is_none());
+}
+
+#[test]
+fn what_is_said_of_functions_lasts() {
+    let mut trial = Trial::new();
+    trial.add("types", TYPES).unwrap();
+    let say = |trial: &Trial, description: Option<&str>, functions: &[(&str, &str)]| {
+        let functions = functions.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        trial.tools.describe("types", ToolWords { description: description.map(str::to_owned), functions })
+    };
+    let info =
+        say(&trial, Some("Types."), &[("types.echo", " Gives back.\n"), ("types.maths.half", "Halves.")]).unwrap();
+    assert!(info.functions[0].description.starts_with("Types.\n\nGives back.\n\necho: func(all: record"));
+    assert!(info.functions[1].description.starts_with("Types.\n\nfail: func("));
+    trial = trial.reopen();
+    let info = trial.tools.get("types").unwrap();
+    assert_eq!(info.description.as_deref(), Some("Types."));
+    assert!(info.functions[2].description.starts_with("Types.\n\nHalves.\n\nhalf: func("));
+    assert!(trial.run("types.maths.half", &json!({ "n": 2 })).is_ok());
+    // One is taken away, and the rest stays.
+    let info = say(&trial, None, &[("types.echo", "")]).unwrap();
+    assert!(info.functions[0].description.starts_with("Types.\n\necho: func("));
+    assert!(info.functions[2].description.contains("Halves."));
+    // The same upload again changes nothing of it, another one keeps what it has too.
+    let (info, _) = trial.add("types", TYPES).unwrap();
+    assert!(info.description.is_none() && info.functions[2].description.starts_with("Halves.\n\nhalf"));
+    trial.add("types", HOSTILE).unwrap();
+    let (info, _) = trial.add("types", TYPES).unwrap();
+    assert!(info.functions[2].description.starts_with("half: func("));
+    let long = "x".repeat(4097);
+    for (functions, code) in
+        [(("types.none", "x"), "unknown_function"), (("types.echo", long.as_str()), "invalid_description")]
+    {
+        assert_eq!(say(&trial, None, &[functions]).err().unwrap().code(), code);
+    }
+    assert_eq!(trial.tools.describe("none", ToolWords::default()).err().unwrap().code(), "unknown_tool");
 }

@@ -19,6 +19,7 @@ use super::interface::{Interface, missing, refusal};
 use super::module::Program;
 use super::run::{Code, Ran, Surroundings, Work};
 use super::shelf::{Label, Shelf};
+use super::words::{self, ToolWords};
 use super::{ToolInfo, engine, value};
 use crate::code_cache::CodeCache;
 use crate::compile::{Compiler, Target, compile};
@@ -30,7 +31,6 @@ pub const TOOL_BYTES_MAX: usize = 64 << 20;
 /// Tools that there may be.
 const TOOLS_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 64;
-const DESCRIPTION_BYTES_MAX: usize = 4096;
 /// Names that are or may become tools of the program itself.
 const RESERVED: [&str; 12] = [
     "bash",
@@ -194,7 +194,7 @@ impl Tools {
     /// The name or the upload can't be a tool, there are too many, or the disk fails.
     pub(crate) fn add(&self, new: NewTool, time: Timestamp, actor: &str) -> Result<(ToolInfo, bool), Error> {
         check_name(&new.name)?;
-        let description = check_description(new.description)?;
+        let description = words::checked(new.description)?;
         let is_module = check_start(&new.wasm)?;
         let hash = *blake3::hash(&new.wasm).as_bytes();
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,11 +212,14 @@ impl Tools {
                 return Err(error);
             }
         };
+        let function_descriptions =
+            before.as_ref().map(|before| words::kept(&before.label, &interface)).unwrap_or_default();
         let label = Label {
             name: new.name,
             hash,
             bytes: new.wasm.len() as u64,
             description,
+            function_descriptions,
             stub_imports: new.stub_imports,
             created_ns: time.0,
             actor: actor.to_owned(),
@@ -234,6 +237,23 @@ impl Tools {
             self.forget(&before.label.hash);
         }
         Ok((info, before.is_none()))
+    }
+
+    /// Says something else of a tool and its functions.
+    ///
+    /// # Errors
+    /// There is no such tool or function, a text is too long, or the disk fails.
+    pub(crate) fn describe(&self, name: &str, words: ToolWords) -> Result<ToolInfo, Error> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = self.tools().get(name).map(Arc::clone) else { return Err(unknown(name)) };
+        let tool = Tool::new(words.onto(&before.label)?);
+        if let Some(code) = before.code.get() {
+            tool.code.set(Arc::clone(code)).unwrap_or_default();
+        }
+        self.shelf.write(&tool.label)?;
+        let info = ToolInfo::uploaded(&tool);
+        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::new(tool));
+        Ok(info)
     }
 
     /// Removes a tool. Calls of it that run go on.
@@ -314,6 +334,11 @@ impl Tools {
                 .hinted("docs/tools.md says what a tool can be and how to build one")
         };
         let uncompiled = |error: GuestError| match error {
+            GuestError::Compile { message } if message.contains("component model async") => refused(
+                "it is a component of preview 3, which is asynchronous; a tool is one of preview 2, or a program of \
+                 preview 1"
+                    .to_owned(),
+            ),
             GuestError::Compile { message } => refused(message),
             other => other.into(),
         };
@@ -372,15 +397,6 @@ fn check_name(name: &str) -> Result<(), Error> {
             .hinted("choose another name"));
     }
     Ok(())
-}
-
-fn check_description(description: Option<String>) -> Result<Option<String>, Error> {
-    let description = description.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
-        let message = format!("a description may have {DESCRIPTION_BYTES_MAX} bytes");
-        return Err(Error::invalid("invalid_description", message));
-    }
-    Ok(description)
 }
 
 /// Says whether the upload is a core module; otherwise it is a component.

@@ -1,6 +1,8 @@
 //! Tools, as they go over the wire.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -50,7 +52,7 @@ pub struct ToolFunction {
     /// What the `tool` of a call says.
     #[schema(example = "notes.add")]
     pub name: String,
-    /// What it does, as far as that is known; of functions also how WIT writes them.
+    /// What the tool and the function do, as far as somebody said so; of functions also how WIT writes them.
     pub description: String,
     /// JSON Schema (2020-12) of its `arguments`.
     #[schema(value_type = Object)]
@@ -74,4 +76,23 @@ pub struct ToolUpload {
     pub actor: String,
     /// Whether imports that no tool is given were replaced by stubs: using one ends the call.
     pub stub_imports: bool,
+}
+
+/// What shall be said of a tool from now on. What is left out stays as it is; null takes a description away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolWords {
+    /// What the tool is good for.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 4096)]
+    pub description: Option<Option<String>>,
+    /// What functions do, by the names that calls have for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({ "notes.add": "Adds a note and returns its line." }))]
+    pub functions: BTreeMap<String, Option<String>>,
+}
+
+/// Tells null from what is left out.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
