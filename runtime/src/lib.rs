@@ -39,6 +39,8 @@ mod restore;
 mod revert;
 mod sandbox;
 mod session;
+#[cfg(test)]
+mod testsuite;
 mod tool;
 mod trash;
 mod turn;
@@ -50,7 +52,7 @@ pub mod wasi;
 pub use call::FUEL_PER_CPU_SECOND;
 pub use clock::{Clock, SystemClock};
 pub use compile::{Compiler, compile_worker_main};
-pub use component::{NewTool, TOOL_BYTES_MAX, ToolFunction, ToolInfo, ToolKind, Upload};
+pub use component::{NewTool, TOOL_BYTES_MAX, ToolFunction, ToolInfo, ToolKind, ToolWords, Upload};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{Error, ErrorKind};
 pub use exchange::{ExportFormat, ExportRequest, ImportFormat, ImportedStates};

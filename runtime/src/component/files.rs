@@ -228,7 +228,12 @@ impl Files {
         };
         // A descriptor that asks for nothing can at least be read, as with every other host.
         let asked = flags & (DescriptorFlags::READ | DescriptorFlags::WRITE);
-        let flags = if asked == DescriptorFlags::empty() { DescriptorFlags::READ } else { asked };
+        let given = if asked == DescriptorFlags::empty() { DescriptorFlags::READ } else { asked };
+        // Every write is as durable as the call anyway, but who asks for that is told that it is so.
+        let durable = DescriptorFlags::FILE_INTEGRITY_SYNC
+            | DescriptorFlags::DATA_INTEGRITY_SYNC
+            | DescriptorFlags::REQUESTED_WRITE_SYNC;
+        let flags = given | (flags & durable);
         self.open(node, kind == Kind::Directory, flags)
     }
 

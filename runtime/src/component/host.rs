@@ -3,7 +3,7 @@
 //! Clocks, randomness, files and streams are ours; `wasmtime-wasi` gives the rest of preview 2. Interfaces are added one by
 //! one: sockets and HTTP are never linked.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use wasmtime::component::types::ComponentItem;
@@ -33,6 +33,8 @@ pub(super) struct Context {
     pub(super) files: Files,
     pub(super) limiter: Limiter,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// What the instance was told when it asked for a seed: the same each time.
+    pub(super) seed: OnceLock<(u64, u64)>,
 }
 
 impl WasiView for Context {
@@ -240,7 +242,7 @@ impl random::insecure::Host for Random<'_> {
 
 impl random::insecure_seed::Host for Random<'_> {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        Ok((self.number(), self.number()))
+        Ok(*self.0.seed.get_or_init(|| (self.number(), self.number())))
     }
 }
 

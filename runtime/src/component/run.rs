@@ -1,6 +1,6 @@
 //! One call of a tool: a fresh instance, the function, its result as JSON.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use sandglass_snapshots::{FsError, StoreError, Transaction};
@@ -128,6 +128,7 @@ async fn component(
         files: super::files::Files::new(vfs, Arc::clone(&entropy), limits.open_files, limits.fuel),
         limiter: Limiter::new(limits.memory_bytes),
         entropy,
+        seed: OnceLock::new(),
     };
     let mut store = Store::new(pre.engine(), context);
     store.limiter(|context| &mut context.limiter);
