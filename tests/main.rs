@@ -16,6 +16,7 @@ mod limits;
 mod migration;
 mod mount;
 mod processes;
+mod projects;
 mod revert;
 mod sessions;
 mod shell;
