@@ -184,6 +184,8 @@ fn a_policy_says_which_tools_calls_may_name() {
         }
     }
     assert_eq!(server.get("/v1/sandboxes/tool-policy").ok(200)["state"], before);
+    let called = User::of(server).run(["call", "tool-policy", "--tool", "shell", "--arguments", "{}"]);
+    called.fails(126, "does not name `shell`");
     // What a fork may is what it was made from may.
     server.post("/v1/sandboxes/tool-policy/fork", &json!({ "name": "tool-policy-fork" })).ok(201);
     call(server, "tool-policy-fork", "shell", &json!({ "command": "true" })).problem(403, "tool_denied");
