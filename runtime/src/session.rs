@@ -99,7 +99,7 @@ pub(crate) fn begin(
     let live = if is_dry { None } else { pool.take(&key, &snapshot) };
     let begin = live.map_or_else(
         || {
-            pool.share(&key, &snapshot);
+            pool.begins(&key, &snapshot);
             Begin::Snapshot(Arc::clone(&snapshot))
         },
         Begin::Live,

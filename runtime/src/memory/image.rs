@@ -18,6 +18,8 @@ static ZEROS: Page = [0; PAGE_BYTES];
 pub(crate) struct Image {
     file: File,
     view: View,
+    /// Pages that are not zeros.
+    used_pages: usize,
     /// The memory that the module asks for when it starts, in bytes: by it the engine's request is recognised.
     minimum_bytes: usize,
     /// How much memory of the host it takes; what a guest's programs begin with belongs to no session and is not counted.
@@ -68,7 +70,7 @@ impl Image {
         written += run.len();
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
         let view = View::of(&file, bytes)?;
-        Ok(Self { file, view, minimum_bytes, counted: Some(Counted::new(written)) })
+        Ok(Self { file, view, used_pages: written / PAGE_BYTES, minimum_bytes, counted: Some(Counted::new(written)) })
     }
 
     pub(crate) const fn file(&self) -> &File {
@@ -84,6 +86,11 @@ impl Image {
     pub(crate) fn page(&self, page: u32) -> &Page {
         let at = page as usize * PAGE_BYTES;
         self.view.bytes().get(at..).and_then(<[u8]>::first_chunk).unwrap_or(&ZEROS)
+    }
+
+    /// Returns how many pages of it are not zeros.
+    pub(crate) const fn used_pages(&self) -> usize {
+        self.used_pages
     }
 
     pub(crate) const fn minimum_bytes(&self) -> usize {
@@ -108,6 +115,7 @@ mod tests {
         image.file().read_exact_at(&mut read, 0).unwrap();
         assert!(read == memory && image.bytes() == memory.len());
         assert_eq!(image.file().metadata().unwrap().blocks() * 512, 5 * PAGE_BYTES as u64, "zeros take nothing");
+        assert_eq!(image.used_pages(), 5);
         assert!(image.page(17)[..] == memory[17 * PAGE_BYTES..18 * PAGE_BYTES] && image.page(1 << 20) == &ZEROS);
         image.file().write_all_at(b"x", 0).unwrap_err();
         image.file().set_len(1).unwrap_err();

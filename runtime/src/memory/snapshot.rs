@@ -21,8 +21,8 @@ use super::{Image, PAGE_BYTES};
 const CHAIN_MAX: u32 = 32;
 /// Bytes of changes on top of a whole image, after which the next one is whole again.
 const CHAIN_BYTES_MAX: usize = 4 << 20;
-/// Pages over an image, from which an image of its own pays.
-const OVER_MAX: usize = 512;
+/// Pages over an image that are few: giving them to an instance takes less than the rest of a call.
+const OVER_FEW: usize = 256;
 /// Pages that are copied into a running instance rather than mapped into a new one.
 const REWIND_MAX: usize = 512;
 
@@ -74,10 +74,10 @@ impl Snapshot {
         Self { first, image, differing, over: OrdMap::new(), memory_bytes, globals: Vec::new(), stored }
     }
 
-    /// Reads a snapshot from the store, as one over `beginning`, or with an image of its own when it differs much.
+    /// Reads a snapshot from the store, as one over the image of `beginning`.
     ///
     /// # Errors
-    /// A node is missing or damaged, reading failed, or the host has no memory left.
+    /// A node is missing or damaged, or reading failed.
     pub(crate) fn load(
         source: &dyn NodeSource,
         id: NodeId,
@@ -108,9 +108,7 @@ impl Snapshot {
         let (first, image) = (Arc::clone(first), Arc::clone(image));
         // Its next image is whole: it is not known here how it lies.
         let stored = Stored { id: Some(id), changes: CHAIN_MAX, ..Stored::default() };
-        let found = Self { first, image, differing, over, memory_bytes, globals, stored };
-        let failed = |source| StoreError::Io { action: "making an image of", path: id.to_string().into(), source };
-        if found.wants_image() { found.settled().map_err(failed) } else { Ok(found) }
+        Ok(Self { first, image, differing, over, memory_bytes, globals, stored })
     }
 
     /// Returns what a memory that began as this snapshot has become, of whose pages these were written; and puts it into a batch.
@@ -223,9 +221,11 @@ impl Snapshot {
         true
     }
 
-    /// Says whether an image of its own would make beginning with it cheaper.
-    pub(crate) fn wants_image(&self) -> bool {
-        self.over.len() > OVER_MAX
+    /// Says whether an image of its own pays when so many instances have begun with it: making one costs about half a microsecond for
+    /// each page of the memory that is in use, and giving an instance a page over its image costs two.
+    pub(crate) fn wants_image(&self, begun: usize) -> bool {
+        let over = self.over.len();
+        over > OVER_FEW && begun.saturating_mul(over) > (self.image.used_pages() + over) / 4
     }
 
     /// Returns the same snapshot with an image of its own.

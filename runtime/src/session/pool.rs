@@ -4,8 +4,7 @@
 //! session that was let go sleeps: its memory is in the store, and its next call reads it from there.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandglass_snapshots::{NodeId, SandboxId};
 
@@ -18,12 +17,8 @@ const RESTING_MAX: usize = 4096;
 const IMAGES_MAX: usize = 512;
 /// Snapshots at hand, over all sandboxes.
 const SNAPSHOTS_MAX: usize = 16_384;
-/// What an instance takes besides the pages it has written, in bytes, about.
-const INSTANCE_BYTES: usize = 160 << 10;
-/// Pages that an instance may keep for itself once its snapshot has an image that others can share.
-const OWN_PAGES_MAX: usize = 1024;
-/// How long a session is left alone before it is given an image of its own: many small calls in a row are worth one.
-const SETTLE_AFTER: Duration = Duration::from_millis(500);
+/// What an instance takes besides the pages it has written, in bytes: its tables, and the stack that it ran on.
+const INSTANCE_BYTES: usize = 640 << 10;
 
 /// What a session is known by.
 pub(super) type Key = (SandboxId, String);
@@ -31,8 +26,6 @@ pub(super) type Key = (SandboxId, String);
 /// Everything at hand. Whoever has it may take, keep and forget; the rest is done behind.
 pub(crate) struct Pool {
     inner: Mutex<Inner>,
-    /// There is something to do, or it is due earlier.
-    bell: Condvar,
     budget_bytes: usize,
 }
 
@@ -52,7 +45,8 @@ struct Inner {
     resting: HashMap<Key, Rest>,
     snapshots: HashMap<NodeId, Known>,
     /// Who was used when, the longest ago first.
-    used: BTreeMap<u64, Item>,
+    used_sessions: BTreeMap<u64, Key>,
+    used_snapshots: BTreeMap<u64, NodeId>,
     clock: u64,
     /// Bytes that resting instances have for themselves.
     resting_bytes: usize,
@@ -70,33 +64,30 @@ struct Rest {
 struct Known {
     snapshot: Arc<Snapshot>,
     used: u64,
+    /// Instances that began with it.
+    begun: usize,
 }
 
-enum Item {
-    Resting(Key),
+/// What is needed least of all.
+enum Least {
+    Session(Key),
     Snapshot(NodeId),
-}
-
-/// What is let go: giving its memory back takes longer than a call.
-#[expect(dead_code, reason = "it is kept until it is dropped")]
-enum Gone {
-    Instance(Resting),
-    Snapshot(Arc<Snapshot>),
 }
 
 /// What is to be done behind: a thread does it, which is there while there is something.
 #[derive(Default)]
 struct Chores {
-    dropped: Vec<Gone>,
-    /// Snapshots that want an image of their own, and from when on.
-    settling: VecDeque<(Instant, Key, Arc<Snapshot>)>,
+    /// Instances that are let go: giving their memory back takes longer than a call.
+    dropped: Vec<Resting>,
+    /// Snapshots that are to have an image of their own.
+    settling: VecDeque<(Key, Arc<Snapshot>)>,
     has_thread: bool,
 }
 
 impl Pool {
     /// Returns a pool that may use so much memory, in bytes.
     pub(crate) fn new(budget_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::default(), bell: Condvar::new(), budget_bytes })
+        Arc::new(Self { inner: Mutex::default(), budget_bytes })
     }
 
     /// Keeps what a call left, now that it is durable.
@@ -104,16 +95,7 @@ impl Pool {
         let Some(id) = snapshot.id() else { return };
         let mut inner = self.lock();
         inner.put(id, Arc::clone(&snapshot));
-        let wants_image = snapshot.wants_image();
-        if wants_image {
-            inner.settle(&key, &snapshot, SETTLE_AFTER);
-        }
-        if own_pages > OWN_PAGES_MAX && !wants_image {
-            // The next call begins with the image, which others share.
-            inner.chores.dropped.push(Gone::Instance(resting));
-        } else {
-            inner.rest(key, Rest { resting, snapshot, bytes: own_pages * PAGE_BYTES + INSTANCE_BYTES, used: 0 });
-        }
+        inner.rest(key, Rest { resting, snapshot, bytes: own_pages * PAGE_BYTES + INSTANCE_BYTES, used: 0 });
         self.tidy(inner);
     }
 
@@ -129,7 +111,7 @@ impl Pool {
             return Some(resting);
         }
         let mut inner = self.lock();
-        inner.chores.dropped.push(Gone::Instance(resting));
+        inner.chores.dropped.push(resting);
         self.tidy(inner);
         None
     }
@@ -140,8 +122,8 @@ impl Pool {
         let now = inner.tick();
         let inner = &mut *inner;
         let known = inner.snapshots.get_mut(&id)?;
-        inner.used.remove(&known.used);
-        inner.used.insert(now, Item::Snapshot(id));
+        inner.used_snapshots.remove(&known.used);
+        inner.used_snapshots.insert(now, id);
         known.used = now;
         Some(Arc::clone(&known.snapshot))
     }
@@ -154,11 +136,15 @@ impl Pool {
         self.tidy(inner);
     }
 
-    /// An instance is about to begin with a snapshot that is not its own: others will, too. Gives it an image of its own when that pays.
-    pub(super) fn share(self: &Arc<Self>, key: &Key, snapshot: &Arc<Snapshot>) {
-        if snapshot.wants_image() {
-            let mut inner = self.lock();
-            inner.settle(key, snapshot, Duration::ZERO);
+    /// An instance begins with a snapshot that is no other's memory. Gives it an image of its own once that pays: when so many began
+    /// with it that copying what lies over its image has cost as much as making one.
+    pub(super) fn begins(self: &Arc<Self>, key: &Key, snapshot: &Arc<Snapshot>) {
+        let Some(id) = snapshot.id() else { return };
+        let mut inner = self.lock();
+        let Some(known) = inner.snapshots.get_mut(&id) else { return };
+        known.begun += 1;
+        if known.snapshot.wants_image(known.begun) && inner.chores.settling.iter().all(|(_, of)| of.id() != Some(id)) {
+            inner.chores.settling.push_back((key.clone(), Arc::clone(snapshot)));
             self.tidy(inner);
         }
     }
@@ -168,7 +154,7 @@ impl Pool {
         let mut inner = self.lock();
         let keys: Vec<Key> = inner.resting.keys().filter(|(of, _)| *of == sandbox).cloned().collect();
         for key in keys {
-            inner.let_go(&key);
+            drop(inner.let_go(&key));
         }
         self.tidy(inner);
     }
@@ -188,23 +174,22 @@ impl Pool {
     }
 
     /// Lets go of what is too much, and sees that somebody does the chores.
-    fn tidy(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>) {
-        while inner.is_too_much(self.budget_bytes) {
-            let Some((_, item)) = inner.used.pop_first() else { break };
-            match item {
-                Item::Resting(key) => inner.let_go(&key),
-                Item::Snapshot(id) => {
-                    let known = inner.snapshots.remove(&id);
-                    inner.chores.dropped.extend(known.map(|known| Gone::Snapshot(known.snapshot)));
-                }
-            }
+    fn tidy<'a>(self: &'a Arc<Self>, mut inner: MutexGuard<'a, Inner>) {
+        while let Some(least) = inner.least_needed(self.budget_bytes) {
+            let gone = match least {
+                Least::Session(key) => inner.let_go(&key),
+                Least::Snapshot(id) => inner.snapshots.remove(&id).map(|known| known.snapshot),
+            };
+            // What it holds has to be given back before one can say whether that was enough.
+            drop(inner);
+            drop(gone);
+            inner = self.lock();
         }
         let chores = &mut inner.chores;
         if chores.dropped.is_empty() && chores.settling.is_empty() {
             return;
         }
         if chores.has_thread {
-            self.bell.notify_one();
             return;
         }
         let pool = Arc::clone(self);
@@ -230,21 +215,12 @@ impl Pool {
                 inner = self.lock();
                 continue;
             }
-            let settling = &mut inner.chores.settling;
-            let Some(place) = (0..settling.len()).min_by_key(|place| settling[*place].0) else {
+            let Some((key, snapshot)) = inner.chores.settling.pop_front() else {
                 inner.chores.has_thread = false;
                 return;
             };
-            let wait = settling[place].0.saturating_duration_since(Instant::now());
-            if wait > Duration::ZERO {
-                inner = self.bell.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            let due = settling.remove(place);
             drop(inner);
-            if let Some((_, key, snapshot)) = due {
-                self.settle(&key, &snapshot);
-            }
+            self.settle(&key, &snapshot);
             inner = self.lock();
         }
     }
@@ -255,7 +231,7 @@ impl Pool {
         let newest = {
             let inner = self.lock();
             // What was let go or settled meanwhile wants nothing any more.
-            if inner.snapshots.get(&id).is_none_or(|known| !known.snapshot.wants_image()) {
+            if inner.snapshots.get(&id).is_none_or(|known| !known.snapshot.wants_image(known.begun)) {
                 return;
             }
             inner.resting.get(key).map(|rest| Arc::clone(&rest.snapshot))
@@ -267,7 +243,7 @@ impl Pool {
                 return;
             }
         };
-        let newest = newest.filter(|newest| newest.id() != Some(id) && newest.wants_image());
+        let newest = newest.filter(|newest| newest.id() != Some(id));
         let moved = newest.and_then(|newest| newest.over_image_of(&settled)).map(Arc::new);
         let mut inner = self.lock();
         for snapshot in [Some(settled), moved].into_iter().flatten() {
@@ -278,9 +254,6 @@ impl Pool {
             let rest = inner.resting.get_mut(key).filter(|rest| rest.snapshot.id() == Some(id));
             let Some(rest) = rest else { continue };
             rest.snapshot = snapshot;
-            if rest.bytes > OWN_PAGES_MAX * PAGE_BYTES {
-                inner.let_go(key);
-            }
         }
     }
 }
@@ -293,48 +266,50 @@ impl Inner {
 
     fn put(&mut self, id: NodeId, snapshot: Arc<Snapshot>) {
         let used = self.tick();
-        self.used.insert(used, Item::Snapshot(id));
-        if let Some(old) = self.snapshots.insert(id, Known { snapshot, used }) {
-            self.used.remove(&old.used);
+        self.used_snapshots.insert(used, id);
+        if let Some(old) = self.snapshots.insert(id, Known { snapshot, used, begun: 0 }) {
+            self.used_snapshots.remove(&old.used);
         }
     }
 
     fn rest(&mut self, key: Key, mut rest: Rest) {
-        self.let_go(&key);
+        drop(self.let_go(&key));
         rest.used = self.tick();
-        self.used.insert(rest.used, Item::Resting(key.clone()));
+        self.used_sessions.insert(rest.used, key.clone());
         self.resting_bytes += rest.bytes;
         self.resting.insert(key, rest);
     }
 
     fn unrest(&mut self, key: &Key) -> Option<Rest> {
         let rest = self.resting.remove(key)?;
-        self.used.remove(&rest.used);
+        self.used_sessions.remove(&rest.used);
         self.resting_bytes -= rest.bytes;
         Some(rest)
     }
 
-    fn let_go(&mut self, key: &Key) {
-        let rest = self.unrest(key);
-        self.chores.dropped.extend(rest.map(|rest| Gone::Instance(rest.resting)));
+    /// Lets go of a session's instance, and returns the snapshot that it was.
+    fn let_go(&mut self, key: &Key) -> Option<Arc<Snapshot>> {
+        let Rest { resting, snapshot, .. } = self.unrest(key)?;
+        self.chores.dropped.push(resting);
+        Some(snapshot)
     }
 
-    fn settle(&mut self, key: &Key, snapshot: &Arc<Snapshot>, after: Duration) {
-        let due = Instant::now() + after;
-        match self.chores.settling.iter_mut().find(|(_, of, _)| of == key) {
-            // The newest one, at the earliest time that was asked for.
-            Some((at, _, asked)) => {
-                *at = due.min(*at);
-                *asked = Arc::clone(snapshot);
-            }
-            None => self.chores.settling.push_back((due, key.clone(), Arc::clone(snapshot))),
-        }
-    }
-
-    fn is_too_much(&self, budget_bytes: usize) -> bool {
-        self.resting.len() > RESTING_MAX
-            || self.snapshots.len() > SNAPSHOTS_MAX
+    /// Takes out of the order what is to be let go next, while there is too much: moments that sessions can go back to at once before
+    /// the sessions themselves.
+    fn least_needed(&mut self, budget_bytes: usize) -> Option<Least> {
+        let is_too_much = self.resting_bytes + gauge::bytes() > budget_bytes;
+        if self.snapshots.len() > SNAPSHOTS_MAX
             || gauge::images() > IMAGES_MAX
-            || self.resting_bytes + gauge::bytes() > budget_bytes
+            || is_too_much && gauge::bytes() > budget_bytes / 4
+        {
+            let oldest = self.used_snapshots.pop_first();
+            if let Some((_, id)) = oldest {
+                return Some(Least::Snapshot(id));
+            }
+        }
+        if self.resting.len() > RESTING_MAX || is_too_much {
+            return self.used_sessions.pop_first().map(|(_, key)| Least::Session(key));
+        }
+        None
     }
 }
