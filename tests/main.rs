@@ -19,6 +19,7 @@ mod processes;
 mod projects;
 mod revert;
 mod sessions;
+mod sessions_linux;
 mod shell;
 mod support;
 mod tools;

@@ -170,6 +170,6 @@ fn what_can_have_no_session_says_so() {
     ask(json!({ "tool": "python", "session": "a/b", "arguments": code })).problem(422, "invalid_session");
     ask(json!({ "tool": "python", "session": "s", "arguments": { "argv": ["python3", "x.py"] } }))
         .problem(422, "invalid_argument");
-    ask(json!({ "tool": "shell", "session": "s", "arguments": { "command": "ls" } })).problem(422, "no_sessions");
+    ask(json!({ "tool": "shell", "session": "s", "arguments": { "argv": ["ls"] } })).problem(422, "invalid_argument");
     assert_eq!(server.get("/v1/sandboxes/session-refused/sessions").ok(200)["items"], json!([]));
 }

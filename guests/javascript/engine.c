@@ -1,4 +1,5 @@
 // The engine in one piece, with the few views into its objects that printing values needs.
+#include <unistd.h>
 #include "quickjs.c"
 #include "guest.h"
 
@@ -57,4 +58,16 @@ JSValue engine_swap_context(JSContext *ctx, JSValueConst value)
     JSValue before = engine_context;
     engine_context = JS_DupValue(ctx, value);
     return before;
+}
+
+// Draws anew what Math.random begins with.
+void engine_reseed(JSContext *ctx)
+{
+    if (getentropy(&ctx->random_state, sizeof ctx->random_state) < 0 || ctx->random_state == 0)
+        ctx->random_state = 1;
+}
+
+void engine_redeclare(bool may)
+{
+    engine_redeclares = may;
 }

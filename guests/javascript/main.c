@@ -1,11 +1,12 @@
-// The program: makes the engine, gives the library its native functions as `host`, and runs lib/main.js.
+// The program: makes the engine, gives the library its native functions as `host`, and rests: every program begins there, with what
+// it is given. In a session it rests again, and goes on from turn to turn.
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+#include <sandglass.h>
 #include "guest.h"
 
 // What the engine may use of the C stack, in bytes; the linker gives it a little more. See build.
@@ -23,7 +24,10 @@
 #define COLLECT_BYTES (8 << 20)
 
 extern char **environ;
+static JSContext *context;
 static JSValue arguments;
+// What lib/boot.js gave.
+static JSValue library;
 
 static NATIVE(host_now)
 {
@@ -146,6 +150,13 @@ static NATIVE(host_swap_context)
     return engine_swap_context(ctx, argv[0]);
 }
 
+// reseed(): what Math.random gives from now on is nobody else's
+static NATIVE(host_reseed)
+{
+    engine_reseed(ctx);
+    return JS_UNDEFINED;
+}
+
 static NATIVE(host_detach)
 {
     JS_DetachArrayBuffer(ctx, argv[0]);
@@ -189,6 +200,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("className", 1, host_class_name),
     JS_CFUNC_DEF("iteratorEntries", 1, host_iterator_entries),
     JS_CFUNC_DEF("swapContext", 1, host_swap_context),
+    JS_CFUNC_DEF("reseed", 0, host_reseed),
     JS_CFUNC_DEF("detach", 1, host_detach),
     JS_CFUNC_DEF("collect", 0, host_collect),
     JS_CFUNC_DEF("memory", 0, host_memory),
@@ -206,6 +218,77 @@ static int broken(JSContext *ctx)
     return 70;
 }
 
+// Calls a function of the library.
+static JSValue ask(const char *name)
+{
+    JSValue function = JS_GetPropertyStr(context, library, name);
+    JSValue result = JS_Call(context, function, library, 0, NULL);
+    JS_FreeValue(context, function);
+    if (JS_IsException(result))
+        exit(broken(context));
+    return result;
+}
+
+// Takes what the process is given now.
+static char **given(char ***environment)
+{
+    int count = 0;
+    char **words = __given(&count, environment);
+    if (!words)
+        exit(70);
+    JS_UpdateStackTop(JS_GetRuntime(context));
+    JS_FreeValue(context, arguments);
+    arguments = JS_NewArray(context);
+    for (int i = 0; i < count; i++)
+        JS_SetPropertyUint32(context, arguments, (uint32_t)i, JS_NewString(context, words[i]));
+    return words;
+}
+
+static void turn(void *unused)
+{
+    char **variables, **words = given(&variables);
+    // What is new in this call; the last use of the list is before it is freed.
+    for (char **variable = variables; *variable; variable++) {
+        char *own = strdup(*variable);
+        if (own)
+            putenv(own);
+    }
+    JSValue names = JS_NewArray(context);
+    for (uint32_t i = 0; variables[i]; i++)
+        JS_SetPropertyUint32(context, names, i, JS_NewString(context, variables[i]));
+    free(words);
+    JS_SetPropertyStr(context, library, "variables", names);
+    JSValue told = ask("turn");
+    int32_t status = 0;
+    JSValue code = JS_GetPropertyUint32(context, told, 0), text = JS_GetPropertyUint32(context, told, 1);
+    JS_ToInt32(context, &status, code);
+    size_t length = 0;
+    char *result = JS_IsUndefined(text) ? NULL : utf8_of(context, text, &length);
+    JS_FreeValue(context, text);
+    JS_FreeValue(context, told);
+    // The text stays where it is until the next turn is over.
+    static char *last;
+    if (last)
+        JS_FreeCString(context, last);
+    last = result;
+    __rest(turn, NULL, status & 255, result, length);
+    exit(70);
+}
+
+static void program(void *unused)
+{
+    given(&environ);
+    engine_reseed(context);
+    JS_FreeValue(context, ask("begin"));
+    // Comes back where there is no session.
+    __rest(turn, NULL, 0, NULL, 0);
+    JSValue status = ask("main");
+    // The process ends here: taking the heap apart would only cost time.
+    int32_t code = 0;
+    JS_ToInt32(context, &code, status);
+    exit(code & 255);
+}
+
 int main(int argc, char **argv)
 {
     JSRuntime *rt = JS_NewRuntime();
@@ -213,7 +296,7 @@ int main(int argc, char **argv)
     JS_SetGCThreshold(rt, COLLECT_BYTES);
     digest_register(rt);
     deflate_register(rt);
-    JSContext *ctx = JS_NewContext(rt);
+    JSContext *ctx = context = JS_NewContext(rt);
     modules_register(ctx);
 
     JSValue host = JS_NewObject(ctx);
@@ -225,9 +308,7 @@ int main(int argc, char **argv)
     JS_SetPropertyFunctionList(ctx, host, modules_functions, modules_functions_count);
     JS_SetPropertyFunctionList(ctx, host, processes_functions, processes_functions_count);
 
-    arguments = JS_NewArray(ctx);
-    for (int i = 0; i < argc; i++)
-        JS_SetPropertyUint32(ctx, arguments, (uint32_t)i, JS_NewString(ctx, argv[i]));
+    arguments = JS_UNDEFINED;
     JSValue names = JS_NewArray(ctx);
     for (int i = 0; i < builtins_count; i++)
         JS_SetPropertyUint32(ctx, names, (uint32_t)i, JS_NewString(ctx, builtins[i].name));
@@ -237,11 +318,10 @@ int main(int argc, char **argv)
     JSValue boot = host_builtin(ctx, JS_UNDEFINED, 1, (JSValueConst *)&name);
     if (JS_IsException(boot))
         return broken(ctx);
-    JSValue status = JS_Call(ctx, boot, JS_UNDEFINED, 1, (JSValueConst *)&host);
-    if (JS_IsException(status))
+    library = JS_Call(ctx, boot, JS_UNDEFINED, 1, (JSValueConst *)&host);
+    if (JS_IsException(library))
         return broken(ctx);
-    // The process ends here: taking the heap apart would only cost time.
-    int32_t code = 0;
-    JS_ToInt32(ctx, &code, status);
-    exit(code & 255);
+    // Comes back where no image is made.
+    __rest(program, NULL, 0, NULL, 0);
+    program(NULL);
 }

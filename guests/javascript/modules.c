@@ -146,11 +146,14 @@ static NATIVE(modules_import)
     return promise;
 }
 
-// evaluate(source, file, line of its start, compile only): the value of a script
+// How a script is evaluated.
+enum { COMPILE_ONLY = 1, WITH_AWAIT = 2, REDECLARES = 4 };
+
+// evaluate(source, file, line of its start, how): the value of a script; with await, a promise of an object that has it
 static NATIVE(modules_evaluate)
 {
     size_t length;
-    int32_t line = 1;
+    int32_t line = 1, how = 0;
     const char *text = JS_ToCStringLen(ctx, &length, argv[0]), *file = JS_ToCString(ctx, argv[1]);
     JS_ToInt32(ctx, &line, argv[2]);
     JSEvalOptions options = {
@@ -159,9 +162,15 @@ static NATIVE(modules_evaluate)
         .filename = file,
         .line_num = line,
     };
-    if (argc > 3 && JS_ToBool(ctx, argv[3]))
+    if (argc > 3)
+        JS_ToInt32(ctx, &how, argv[3]);
+    if (how & COMPILE_ONLY)
         options.eval_flags |= JS_EVAL_FLAG_COMPILE_ONLY;
+    if (how & WITH_AWAIT)
+        options.eval_flags |= JS_EVAL_FLAG_ASYNC;
+    engine_redeclare(how & REDECLARES);
     JSValue value = text && file ? JS_Eval2(ctx, text, length, &options) : JS_EXCEPTION;
+    engine_redeclare(false);
     JS_FreeCString(ctx, text);
     JS_FreeCString(ctx, file);
     if (options.eval_flags & JS_EVAL_FLAG_COMPILE_ONLY && !JS_IsException(value)) {

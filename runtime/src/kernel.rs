@@ -9,6 +9,7 @@ mod errno;
 mod exec;
 mod open_file;
 mod process;
+mod rest;
 mod schedule;
 
 use std::future::poll_fn;
@@ -23,6 +24,7 @@ pub(crate) use self::exec::{Exec, Programs};
 pub(crate) use self::open_file::{FileKind, OpenFileId, Whence, status};
 use self::open_file::{OpenFiles, Target};
 pub(crate) use self::process::{Disposition, Pid, Process, Processes, Status, WaitFor, signal};
+pub(crate) use self::rest::ProcessRest;
 pub(crate) use self::schedule::{End, Ended, FirstEnd, Launch, Program, SLICE_FUEL, Started, pass, run};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -116,8 +118,8 @@ impl Kernel {
             (Target::Output(Stream::Stdout), status::WRITE),
             (Target::Output(Stream::Stderr), status::WRITE),
         ];
-        for (target, flags) in targets {
-            let id = state.open_files.insert(target, flags);
+        for (number, (target, flags)) in (0..).zip(targets) {
+            let id = state.open_files.insert_standard(number, target, flags);
             // Three are never too many.
             drop(descriptors.insert(id, FdFlags::default(), 0));
         }

@@ -10,9 +10,11 @@ mod memory;
 mod paths;
 mod processes;
 mod run;
+mod session;
 mod table;
 mod time;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -20,13 +22,20 @@ use wasmtime::{Caller, Linker, Memory, ResourceLimiter};
 
 use self::memory::Guest;
 pub(crate) use self::run::{LinuxGuest, Start};
+pub(crate) use self::session::{Origin, Resting, Turn, Turned};
 use crate::kernel::{Disposition, Errno, Exec, Fault, Kernel, Pid, Program, State};
 
 /// Elements that a guest's tables may have together.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
 
-/// The host's side of one process that runs such a guest.
+/// What the host keeps beside a running instance.
 pub(crate) struct Linux {
+    /// None while nothing runs.
+    here: Option<Here>,
+}
+
+/// The host's side of one process that runs such a guest.
+pub(crate) struct Here {
     kernel: Kernel,
     /// Who acts: the process itself, or a child that borrows it until it execs.
     pid: Pid,
@@ -40,7 +49,19 @@ pub(crate) struct Linux {
     deadline: Option<Duration>,
     /// What this process becomes when its instance has been left.
     becomes: Option<Program>,
+    /// Whether somebody waits for it to rest.
+    may_rest: bool,
+    /// What it said when it came to rest.
+    rest: Option<Rest>,
     guest: LinuxGuest,
+}
+
+/// What a program says when it rests: where it goes on, and what became of its turn.
+pub(crate) struct Rest {
+    entry: u32,
+    argument: u32,
+    status: i32,
+    result: Option<String>,
 }
 
 /// Why an instance is left before its program returns.
@@ -52,6 +73,8 @@ pub(crate) enum Left {
     Became,
     #[error("the process was ended")]
     Killed,
+    #[error("the program rests")]
+    Rests,
 }
 
 /// One system call.
@@ -63,9 +86,26 @@ struct Call<'a> {
     arguments: [u32; 6],
 }
 
+impl Deref for Linux {
+    type Target = Here;
+
+    fn deref(&self) -> &Here {
+        self.here.as_ref().expect(RUNS)
+    }
+}
+
+impl DerefMut for Linux {
+    fn deref_mut(&mut self) -> &mut Here {
+        self.here.as_mut().expect(RUNS)
+    }
+}
+
+/// Why the host's side is there.
+const RUNS: &str = "a guest runs only where it was given its host's side";
+
 impl ResourceLimiter for Linux {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        if maximum.is_some_and(|maximum| desired > maximum) || self.here.is_none() {
             return Ok(false);
         }
         let owner = self.owner();
@@ -91,7 +131,23 @@ impl ResourceLimiter for Linux {
     }
 }
 
-impl Linux {
+impl Here {
+    fn new(kernel: Kernel, pid: Pid, guest: LinuxGuest, exec: Exec) -> Self {
+        Self {
+            kernel,
+            pid,
+            lenders: Vec::new(),
+            exec,
+            memory: None,
+            signal_flag: 0,
+            deadline: None,
+            becomes: None,
+            may_rest: false,
+            rest: None,
+            guest,
+        }
+    }
+
     /// The process whose instance this is.
     fn owner(&self) -> Pid {
         self.lenders.first().copied().unwrap_or(self.pid)
@@ -110,9 +166,10 @@ impl Linux {
 }
 
 /// Returns the guest's memory and the host's side of it.
-fn split<'a>(caller: &'a mut Caller<'_, Linux>) -> wasmtime::Result<(&'a mut [u8], &'a mut Linux)> {
+fn split<'a>(caller: &'a mut Caller<'_, Linux>) -> wasmtime::Result<(&'a mut [u8], &'a mut Here)> {
     let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("the guest has no memory"))?;
-    Ok(memory.data_and_store_mut(caller))
+    let (memory, linux) = memory.data_and_store_mut(caller);
+    Ok((memory, linux))
 }
 
 /// Gives a guest its imports.
@@ -143,8 +200,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Linux>) -> wasmtime::Result<()> 
         let linux = caller.data_mut();
         let made = linux.kernel.lock().fork(linux.pid);
         answer(made.map(|child| {
-            linux.lenders.push(linux.pid);
-            linux.pid = child;
+            let lender = std::mem::replace(&mut linux.pid, child);
+            linux.lenders.push(lender);
             child.0
         }))
     })?;
@@ -181,6 +238,7 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
     match number {
         abi::SYS_EXECVE => return processes::exec(&mut caller, arguments),
         abi::SYS_EXIT | abi::SYS_EXIT_GROUP => return processes::exit(&mut caller, arguments[0]),
+        abi::SYS_REST => return session::rest(&mut caller, arguments),
         _ => {}
     }
     caller.data_mut().deadline = None;

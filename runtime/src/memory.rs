@@ -12,6 +12,7 @@ pub(crate) mod dirty;
 mod figures;
 pub(crate) mod gauge;
 mod image;
+mod instance;
 mod mapping;
 pub(crate) mod module;
 mod snapshot;
@@ -19,6 +20,7 @@ mod written;
 
 pub(crate) use self::dirty::Tracking;
 pub(crate) use self::image::Image;
+pub(crate) use self::instance::{Live, WrittenMemory, globals, set_globals};
 pub(crate) use self::mapping::{Memories, instantiate};
 pub(crate) use self::snapshot::Snapshot;
 pub(crate) use self::written::Written;

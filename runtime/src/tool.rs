@@ -87,7 +87,7 @@ fn javascript(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Er
         Interpreter::deserialize(arguments).map_err(|error| refused(format!("arguments of javascript: {error}")))?;
     let program = match (given.code, given.argv) {
         // Code with `import` or a top-level `await` is a module, without having to say so.
-        (Some(code), None) => Program::Argv(vec!["node".to_owned(), "-e".to_owned(), code]),
+        (Some(code), None) => Program::Code(code),
         (None, Some(argv)) => Program::Argv(argv),
         _ => return Err(refused("arguments of javascript: either code or argv".to_owned())),
     };
@@ -101,7 +101,7 @@ fn shell(arguments: &Value, stdin: Option<&Bytes>) -> Result<Invocation, Error> 
     let refused = |message: String| Error::invalid("invalid_arguments", message).hinted(SHAPE);
     let shell = Shell::deserialize(arguments).map_err(|error| refused(format!("arguments of shell: {error}")))?;
     let program = match (shell.command, shell.argv) {
-        (Some(command), None) => Program::Argv(vec!["bash".to_owned(), "-c".to_owned(), command]),
+        (Some(command), None) => Program::Code(command),
         (None, Some(argv)) => Program::Argv(argv),
         _ => return Err(refused("arguments of shell: either command or argv".to_owned())),
     };

@@ -1,4 +1,4 @@
-// The start of the library: the functions that its files are given, then main.js. Files of node and ours are in one list; where both
+// The start of the library: the functions that its files are given, what nearly every program uses, and the ways in for main.c. Files of node and ours are in one list; where both
 // have a name, ours is meant. What a file needs of the engine it asks `host`; node's own ask `internalBinding`.
 "use strict";
 
@@ -50,4 +50,18 @@ function requireBuiltin(name) {
 }
 
 host.primordials = primordials;
-return requireBuiltin("main").main();
+// What is loaded here is part of what every program begins with: none of it may look at arguments, environment, time or randomness.
+for (const name of [
+  "globals", "process", "timers", "bindings", "module_cjs", "module_esm", "path", "events", "buffer", "util", "internal/util/inspect", "console_global",
+  "stdio", "fs", "url", "stream",
+]) {
+  requireBuiltin(name);
+}
+const session = requireBuiltin("session");
+return {
+  begin: requireBuiltin("process").begin,
+  main: requireBuiltin("main").main,
+  turn() {
+    return session.turn(this.variables);
+  },
+};

@@ -40,6 +40,11 @@ function packageAt(directory) {
   return found ?? undefined;
 }
 
+/** What a package is may have changed since. */
+function forgetPackages() {
+  packages.clear();
+}
+
 /** The nearest package above a file. */
 function packageOf(file) {
   for (let directory = path.dirname(file); ; directory = path.dirname(directory)) {
@@ -342,4 +347,4 @@ function runMain(file, checkOnly) {
   Module._load(found, null, true);
 }
 
-module.exports = { Module, runMain, compileFunction, packageAt, packageOf, fromExports, fromImports, splitName, kindOf, readText, isEsm, looksLikeEsm };
+module.exports = { Module, runMain, compileFunction, packageAt, forgetPackages, packageOf, fromExports, fromImports, splitName, kindOf, readText, isEsm, looksLikeEsm };

@@ -5,16 +5,12 @@ const timers = require("timers");
 const { coded, invalidArgType, systemError } = require("errors");
 
 const VERSION = "v20.19.2";
-const started = host.monotonic();
+let started = 0n;
 
 // Files of node that are loaded on the way already have this object.
 const process = exports;
 
 const variables = {};
-for (const line of host.environ()) {
-  const at = line.indexOf("=");
-  variables[line.slice(0, at)] = line.slice(at + 1);
-}
 // As node's, the environment holds strings only.
 process.env = new Proxy(variables, {
   set(target, name, value) {
@@ -40,8 +36,8 @@ Object.assign(process, {
   execArgv: [],
   execPath: "/usr/bin/node",
   exitCode: undefined,
-  pid: host.ids()[0],
-  ppid: host.ids()[1],
+  pid: 1,
+  ppid: 0,
   config: { target_defaults: {}, variables: {} },
   features: { inspector: false, typescript: false, tls: false },
   report: undefined,
@@ -133,6 +129,8 @@ Object.assign(process, {
 
 let capture = null;
 let leaving = false;
+/** What happens after an error that nobody caught was told; without it the program ends. */
+let onFatal = null;
 /** What still has to run when nothing else is left to do. */
 let atEnd = null;
 
@@ -191,7 +189,7 @@ function report(error, from = "") {
 /** Gives a line of a program, and a mark below the place. */
 function sourceLine(file, number, column) {
   const path = file.startsWith("file://") ? decodeURIComponent(file.slice(7)) : file;
-  const text = path === "[eval]" || path.startsWith("[") ? require("main").evaluated : host.readFile(path, true);
+  const text = path.startsWith("[") ? require("session").sources.get(path) ?? require("main").evaluated : host.readFile(path, true);
   if (typeof text !== "string") return "";
   const line = text.split("\n")[number - 1];
   return line === undefined || line.length > 500 ? "" : `${line}\n${column > 0 ? `${" ".repeat(column - 1)}^\n` : ""}`;
@@ -212,7 +210,7 @@ function uncaught(error, origin = "uncaughtException") {
     }
   }
   report(error);
-  process.exitCode = process.exitCode ? process.exitCode : 1;
+  if (onFatal !== null) return onFatal();
   process.exitCode = 1;
   leave();
 }
@@ -265,16 +263,37 @@ for (const [name, fd] of [["stdout", 1], ["stderr", 2]]) {
     },
   });
 }
-Object.defineProperty(process, "stdin", {
-  configurable: true,
-  enumerable: true,
-  get() {
-    const value = require("stdio").input();
-    Object.defineProperty(process, "stdin", { value, configurable: true, enumerable: true, writable: true });
-    return value;
-  },
-});
-for (const [name, value] of Object.entries({ uncaught, rejection, settleRejections, finish, report, setAtEnd: (callback) => (atEnd = callback) })) {
+/** Standard input from its beginning on: every call has its own. */
+function freshInput() {
+  Object.defineProperty(process, "stdin", {
+    configurable: true,
+    enumerable: true,
+    get() {
+      const value = require("stdio").input();
+      Object.defineProperty(process, "stdin", { value, configurable: true, enumerable: true, writable: true });
+      return value;
+    },
+  });
+}
+freshInput();
+
+/** Sets variables from lines as `name=value`. */
+function setVariables(lines) {
+  for (const line of lines) {
+    const at = line.indexOf("=");
+    variables[line.slice(0, at)] = line.slice(at + 1);
+  }
+}
+
+/** The start of a program: what it is given, and by whom. */
+function begin() {
+  setVariables(host.environ());
+  [process.pid, process.ppid] = host.ids();
+  started = host.monotonic();
+  require("internal/util/debuglog").initializeDebugEnv(process.env.NODE_DEBUG);
+}
+
+for (const [name, value] of Object.entries({ begin, setVariables, freshInput, setOnFatal: (callback) => (onFatal = callback), uncaught, rejection, settleRejections, finish, report, setAtEnd: (callback) => (atEnd = callback) })) {
   Object.defineProperty(process, name, { value });
 }
 
@@ -284,4 +303,3 @@ Object.defineProperty(Process, "name", { value: "process" });
 Object.defineProperty(Process.prototype, Symbol.toStringTag, { value: "process", configurable: true });
 Object.setPrototypeOf(process, Process.prototype);
 EventEmitter.call(process);
-require("internal/util/debuglog").initializeDebugEnv(process.env.NODE_DEBUG);

@@ -199,8 +199,9 @@ function poll(wait) {
 function loop() {
   drain();
   for (let turns = 0; ; turns++) {
+    if (stopped) return forget();
     if (timeouts.size > 0) runTimers();
-    for (let count = pending.length; count > 0; count--) {
+    for (let count = pending.length; count > 0 && pending.length > 0; count--) {
       const [callback, args, within] = pending.shift();
       guard(callback, args, undefined, within);
       drain();
@@ -208,7 +209,7 @@ function loop() {
     const now = immediates;
     immediates = [];
     for (const immediate of now) {
-      if (immediate._onImmediate === null) continue;
+      if (immediate._onImmediate === null || stopped) continue;
       guard(immediate._onImmediate, immediate.state.args, immediate, immediate.state.context);
       drain();
     }
@@ -227,6 +228,23 @@ function loop() {
   }
 }
 
+let stopped = false;
+
+/** Says whether nothing more is to run: what waits is forgotten. */
+function stop(is) {
+  stopped = is;
+  if (is) forget();
+}
+
+function forget() {
+  ticks.length = ticksHead = pending.length = 0;
+  immediates = [];
+  watchers = [];
+  timeouts.clear();
+  children.clear();
+  return false;
+}
+
 /** Calls back in a later turn, as a finished read or write does. */
 function later(callback, ...args) {
   pending.push([callback, args, context()]);
@@ -234,5 +252,5 @@ function later(callback, ...args) {
 
 module.exports = {
   setTimeout, setInterval, setImmediate, clearTimeout, clearInterval: clearTimeout, clearImmediate,
-  nextTick, queueMicrotask, loop, drain, guard, later, whenReadable, whenWritable, whenEnded,
+  nextTick, queueMicrotask, loop, stop, drain, guard, later, whenReadable, whenWritable, whenEnded,
 };

@@ -12,6 +12,7 @@ use super::reactor::WasiGuest;
 use crate::clock::SystemClock;
 use crate::entropy::SeededEntropy;
 use crate::kernel::{self, Errno, Exec, FIRST, Fault, Kernel, Programs, Started, Surroundings};
+use crate::linux::LinuxGuest;
 use crate::memory::Image;
 use crate::vfs::{Mount, Vfs};
 use crate::wasi::{Output, Stream};
@@ -40,6 +41,25 @@ pub(super) fn before(script: &str, prelude: &str) -> String {
 /// # Errors
 /// The program fails, or the host's files or engine do.
 pub(super) fn image(guest: &WasiGuest, script: &str, mounts: Vec<Mount>) -> Result<Arc<Image>, GuestError> {
+    let args = ["python3", "-c", WRAPPER, script].map(|word| word.as_bytes().to_vec()).into();
+    let exec = Exec { args, env: vec![b"PWD=/".to_vec(), b"HOME=/".to_vec()] };
+    in_nothing(mounts, |started| guest.image_after(exec, started))
+}
+
+/// Runs a program of a Linux guest until it rests, and returns the guest whose programs begin there.
+///
+/// # Errors
+/// The program ends, or the host's files or engine fail.
+pub(super) fn rested(guest: &LinuxGuest, code: &[String]) -> Result<LinuxGuest, GuestError> {
+    let args = code.iter().take(1).map(|word| word.clone().into_bytes()).collect();
+    in_nothing(Vec::new(), |started| guest.rested(Exec { args, env: Vec::new() }, started))
+}
+
+/// Runs something in a world of its own with nothing in it but its mounts.
+fn in_nothing<T, F: Future<Output = wasmtime::Result<T>>>(
+    mounts: Vec<Mount>,
+    run: impl FnOnce(Started) -> F,
+) -> Result<T, GuestError> {
     let directory = tempfile::tempdir().map_err(GuestError::io("making an image"))?;
     let options = StoreOptions {
         durability: Durability::Process,
@@ -66,9 +86,7 @@ pub(super) fn image(guest: &WasiGuest, script: &str, mounts: Vec<Mount>) -> Resu
             programs: Arc::new(Nothing),
         },
     );
-    let args = ["python3", "-c", WRAPPER, script].map(|word| word.as_bytes().to_vec()).into();
-    let exec = Exec { args, env: vec![b"PWD=/".to_vec(), b"HOME=/".to_vec()] };
-    let mut making = pin!(guest.image_after(exec, Started { kernel, pid: FIRST, fuel: FUEL }));
+    let mut making = pin!(run(Started { kernel, pid: FIRST, fuel: FUEL }));
     // It waits for nothing: all that it does between two polls is to spend its fuel.
     let made = loop {
         if let Poll::Ready(made) = making.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -49,6 +49,12 @@ pub(crate) struct Entry {
     pub(crate) prelude: Option<String>,
     /// A Python file below `guests/` that runs once, when the guest's image is made.
     pub(crate) boot: Option<String>,
+    /// The words before the code that its tool is given; a program of a session is started as the first of them.
+    #[serde(default = "code")]
+    pub(crate) code: Vec<String>,
+    /// Whether it rests before it reads its arguments: its programs begin there.
+    #[serde(default)]
+    pub(crate) rests: bool,
     /// Environment that this guest needs besides everybody's.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
@@ -59,6 +65,10 @@ pub(crate) struct Entry {
 
 fn start() -> String {
     "_start".to_owned()
+}
+
+fn code() -> Vec<String> {
+    vec!["python3".to_owned(), "-c".to_owned()]
 }
 
 fn root() -> Vec<String> {

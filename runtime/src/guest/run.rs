@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::kernel::{self, Errno, Exec, Fault, Kernel, Programs, Surroundings};
 use crate::limits::{Limit, LimitExceeded};
-use crate::linux::{Linux, LinuxGuest, Start};
+use crate::linux::{Linux, LinuxGuest, Start, Turn};
 use crate::memory::{Image, Snapshot};
 use crate::vfs::{Mount, Vfs};
 use crate::wasi::Output;
@@ -36,6 +36,10 @@ pub struct Guest {
     name: String,
     hash: [u8; 32],
     interface: Interface,
+    /// The words before the code that its tool is given.
+    code: Vec<String>,
+    /// Whether it serves a tool: commands have no sessions.
+    serves: bool,
     /// What its sessions begin with, once one has begun.
     beginning: OnceLock<Arc<Snapshot>>,
 }
@@ -45,12 +49,23 @@ enum Interface {
     Linux(LinuxGuest),
 }
 
+impl Interface {
+    /// Returns the images that programs begin with, and that the module began with, if a guest can have sessions.
+    fn images(&self) -> Option<(&Arc<Image>, &Arc<Image>)> {
+        match self {
+            Self::Wasi(guest) if guest.may_have_sessions() => guest.images(),
+            Self::Linux(guest) if guest.may_have_sessions() => Some(guest.images()),
+            Self::Wasi(_) | Self::Linux(_) => None,
+        }
+    }
+}
+
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// Python code, as `python3 -c` takes it.
+    /// Code of the tool: what `python3 -c`, `bash -c` or `node -e` take.
     Code(String),
-    /// A command line. Its first word is `python`, `python3` or a name like `python3.14`.
+    /// A command line. For Python its first word is `python`, `python3` or a name like `python3.14`.
     Argv(Vec<String>),
 }
 
@@ -177,7 +192,7 @@ impl Guest {
                 Some(prelude) => guest.with_prelude(super::boot::before(script, prelude)),
             };
         }
-        Ok(Self { name: entry.name.clone(), hash, interface: Interface::Wasi(guest), beginning: OnceLock::new() })
+        Ok(Self::new(entry, hash, Interface::Wasi(guest)))
     }
 
     pub(super) fn over_linux(
@@ -187,8 +202,22 @@ impl Guest {
         hash: [u8; 32],
         image: Arc<Image>,
     ) -> Result<Self, GuestError> {
-        let guest = LinuxGuest::new(linker, module, image).map_err(|error| GuestError::engine(&error))?;
-        Ok(Self { name: entry.name.clone(), hash, interface: Interface::Linux(guest), beginning: OnceLock::new() })
+        let mut guest = LinuxGuest::new(linker, module, image).map_err(|error| GuestError::engine(&error))?;
+        if entry.rests {
+            guest = super::boot::rested(&guest, &entry.code)?;
+        }
+        Ok(Self::new(entry, hash, Interface::Linux(guest)))
+    }
+
+    fn new(entry: &Entry, hash: [u8; 32], interface: Interface) -> Self {
+        Self {
+            name: entry.name.clone(),
+            hash,
+            interface,
+            code: entry.code.clone(),
+            serves: entry.tool.is_some(),
+            beginning: OnceLock::new(),
+        }
     }
 
     /// Returns the guest's name.
@@ -203,22 +232,31 @@ impl Guest {
         self.hash
     }
 
-    fn session_program(
-        &self,
-        exec: Exec,
-        begin: Begin,
-        descriptors: Vec<u8>,
-        left: Left,
-    ) -> Result<kernel::Program, GuestError> {
-        Ok(self.interpreter()?.session_program(exec, begin, descriptors, left))
-    }
-
-    /// Returns the guest as one that can have sessions.
-    fn interpreter(&self) -> Result<&WasiGuest, GuestError> {
+    /// Returns a program that goes on with a session.
+    fn session_program(&self, exec: Exec, session: Resumed, code: &str) -> Result<kernel::Program, GuestError> {
+        let Resumed { begin, descriptors, left, generation } = session;
+        let (code, generation) = (code.as_bytes().to_vec(), generation.to_string().into_bytes());
         match &self.interface {
-            Interface::Wasi(guest) if guest.may_have_sessions() => Ok(guest),
+            Interface::Wasi(guest) if self.images().is_some() => {
+                // See `turn` in guests/python/boot.py.
+                const TURN: &str = "import _sandglass; _sandglass.turn()";
+                let words = ["python3", "-c", TURN].map(|word| word.as_bytes().to_vec());
+                let args = words.into_iter().chain([code, generation]).collect();
+                Ok(guest.session_program(Exec { args, env: exec.env }, begin, descriptors, left))
+            }
+            Interface::Linux(guest) if self.images().is_some() => {
+                let name = self.code.first().map(|word| word.as_bytes().to_vec()).unwrap_or_default();
+                let start = Exec { args: vec![name.clone()], env: exec.env };
+                let turn = Turn { start, args: vec![name, code, generation] };
+                Ok(super::session::linux_program(guest, turn, begin, descriptors, left))
+            }
             _ => Err(GuestError::NoSessions { guest: self.name.clone() }),
         }
+    }
+
+    /// Returns the images that programs begin with, and that the module began with, if the guest can have sessions.
+    fn images(&self) -> Option<(&Arc<Image>, &Arc<Image>)> {
+        self.interface.images().filter(|_| self.serves)
     }
 
     /// Returns what a new session of the guest begins with.
@@ -229,8 +267,7 @@ impl Guest {
         if let Some(beginning) = self.beginning.get() {
             return Ok(Arc::clone(beginning));
         }
-        let images = self.interpreter()?.images();
-        let (image, first) = images.ok_or_else(|| GuestError::NoSessions { guest: self.name.clone() })?;
+        let (image, first) = self.images().ok_or_else(|| GuestError::NoSessions { guest: self.name.clone() })?;
         let beginning = || Arc::new(Snapshot::beginning(Arc::clone(first), Arc::clone(image)));
         Ok(Arc::clone(self.beginning.get_or_init(beginning)))
     }
@@ -254,13 +291,10 @@ impl Guest {
 pub(crate) async fn run(request: Request<'_>) -> Result<Run, GuestError> {
     let Request { guests, guest, pins, invocation, session, transaction, mounts, limits, output, clock, entropy } =
         request;
-    let mut exec = Exec { args: invocation.arguments(guest)?, env: invocation.environment()? };
+    let exec = Exec { args: invocation.arguments(guest)?, env: invocation.environment()? };
     let program = match session {
         None => guest.program(exec),
-        Some(Resumed { begin, descriptors, left, generation }) => {
-            exec.args = invocation.turn(generation)?;
-            guest.session_program(exec, begin, descriptors, left)?
-        }
+        Some(session) => guest.session_program(exec, session, invocation.code()?)?,
     };
     let root = guests.root(pins)?;
     let mounts = root.mounts().iter().cloned().chain(mounts).collect();
@@ -317,7 +351,7 @@ pub(crate) async fn run_over(
 impl Invocation {
     fn arguments(&self, guest: &Guest) -> Result<Vec<Vec<u8>>, GuestError> {
         let words = match &self.program {
-            Program::Code(code) => vec!["python3".to_owned(), "-c".to_owned(), code.clone()],
+            Program::Code(code) => guest.code.iter().chain([code]).cloned().collect(),
             Program::Argv(words) => {
                 let program = words.first().map_or("", String::as_str);
                 if matches!(guest.interface, Interface::Wasi(_)) && !is_python(program) {
@@ -332,17 +366,12 @@ impl Invocation {
         Ok(words.into_iter().map(String::into_bytes).collect())
     }
 
-    /// Returns the arguments of a turn of a session: see `turn` in `guests/python/boot.py`.
-    fn turn(&self, generation: u64) -> Result<Vec<Vec<u8>>, GuestError> {
-        const TURN: &str = "import _sandglass; _sandglass.turn()";
-        let Program::Code(code) = &self.program else {
-            return Err(GuestError::InvalidArgument { what: "a session takes code, no argv; an argument" });
-        };
-        if code.contains('\0') {
-            return Err(GuestError::InvalidArgument { what: "the code" });
+    /// Returns the code of a turn of a session.
+    fn code(&self) -> Result<&str, GuestError> {
+        match &self.program {
+            Program::Code(code) => Ok(code),
+            Program::Argv(_) => Err(GuestError::InvalidArgument { what: "a session takes code, no argv; an argument" }),
         }
-        let words = ["python3", "-c", TURN, code, &generation.to_string()];
-        Ok(words.map(|word| word.as_bytes().to_vec()).into())
     }
 
     fn environment(&self) -> Result<Vec<Vec<u8>>, GuestError> {

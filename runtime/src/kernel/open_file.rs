@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use sandglass_snapshots::{Attributes, FsError, Kind};
 
 use super::errno::{Errno, Fault};
@@ -47,6 +48,8 @@ pub(super) enum Target {
     Stdin { position: usize },
     /// The call's standard output or error.
     Output(Stream),
+    /// What a session had open and has no more: every use of it is an error.
+    Lost,
 }
 
 /// What kind of thing is open, for those who ask.
@@ -64,6 +67,10 @@ struct OpenFile {
     target: Target,
     status: u32,
     references: usize,
+    /// Which of the call's standard streams it is: 0, 1 or 2.
+    standard: Option<u32>,
+    /// By which directory and name it was opened, when it has those.
+    opened_at: Option<(Node, Bytes)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -99,15 +106,48 @@ fn place<T>(slots: &mut Vec<Option<T>>, value: T) -> usize {
 
 impl OpenFiles {
     pub(super) fn insert(&mut self, target: Target, status: u32) -> OpenFileId {
-        OpenFileId(place(&mut self.files, OpenFile { target, status, references: 1 }))
+        let file = OpenFile { target, status, references: 1, standard: None, opened_at: None };
+        OpenFileId(place(&mut self.files, file))
+    }
+
+    /// Opens one of the call's standard streams.
+    pub(super) fn insert_standard(&mut self, number: u32, target: Target, status: u32) -> OpenFileId {
+        let file = OpenFile { target, status, references: 1, standard: Some(number), opened_at: None };
+        OpenFileId(place(&mut self.files, file))
+    }
+
+    /// Keeps by which directory and name a file was opened.
+    pub(crate) fn set_opened_at(&mut self, id: OpenFileId, directory: Node, name: Bytes) {
+        if let Ok(file) = self.get_mut(id) {
+            file.opened_at = Some((directory, name));
+        }
+    }
+
+    /// Returns the node of an open file or directory and the position in it.
+    pub(super) fn node(&self, id: OpenFileId) -> Option<(Node, u64)> {
+        match self.get(id).ok()?.target {
+            Target::Node { node, offset } => Some((node, offset)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn opened_at(&self, id: OpenFileId) -> Option<(Node, Bytes)> {
+        self.get(id).ok()?.opened_at.clone()
+    }
+
+    /// Returns which of the call's standard streams an open file is, if it is one.
+    pub(super) fn standard(&self, id: OpenFileId) -> Option<u32> {
+        self.get(id).ok()?.standard
     }
 
     fn get(&self, id: OpenFileId) -> Result<&OpenFile, Fault> {
-        self.files.get(id.0).and_then(Option::as_ref).ok_or_else(|| Errno::EBADF.into())
+        let file = self.files.get(id.0).and_then(Option::as_ref);
+        file.filter(|file| !matches!(file.target, Target::Lost)).ok_or_else(|| Errno::EBADF.into())
     }
 
     fn get_mut(&mut self, id: OpenFileId) -> Result<&mut OpenFile, Fault> {
-        self.files.get_mut(id.0).and_then(Option::as_mut).ok_or_else(|| Errno::EBADF.into())
+        let file = self.files.get_mut(id.0).and_then(Option::as_mut);
+        file.filter(|file| !matches!(file.target, Target::Lost)).ok_or_else(|| Errno::EBADF.into())
     }
 
     fn pipe(&mut self, id: PipeId) -> Result<&mut Pipe, Fault> {
@@ -116,7 +156,7 @@ impl OpenFiles {
 
     /// Says that one more descriptor stands for it.
     pub(crate) fn share(&mut self, id: OpenFileId) {
-        if let Ok(file) = self.get_mut(id) {
+        if let Some(file) = self.files.get_mut(id.0).and_then(Option::as_mut) {
             file.references += 1;
         }
     }
@@ -137,6 +177,7 @@ impl OpenFiles {
             Target::Stdin { .. } => FileKind::Stream(1),
             Target::Output(Stream::Stdout) => FileKind::Stream(2),
             Target::Output(Stream::Stderr) => FileKind::Stream(3),
+            Target::Lost => return Err(Errno::EBADF.into()),
         })
     }
 
@@ -178,7 +219,7 @@ impl State {
                 self.open_files.pipes[pipe.0].as_mut().into_iter().for_each(|ends| ends.writers -= 1);
                 pipe
             }
-            Some(Target::Stdin { .. } | Target::Output(_)) | None => return self.changed(),
+            Some(Target::Stdin { .. } | Target::Output(_) | Target::Lost) | None => return self.changed(),
         };
         if self.open_files.pipes[pipe.0].as_ref().is_some_and(|ends| ends.readers == 0 && ends.writers == 0) {
             self.open_files.pipes[pipe.0] = None;
@@ -230,7 +271,7 @@ impl State {
                 self.changed();
                 Ok(length)
             }
-            Target::PipeWriter(_) | Target::Output(_) => Err(Errno::EBADF.into()),
+            Target::PipeWriter(_) | Target::Output(_) | Target::Lost => Err(Errno::EBADF.into()),
         }
     }
 
@@ -273,7 +314,7 @@ impl State {
                 self.changed();
                 Ok(taken)
             }
-            Target::PipeReader(_) | Target::Stdin { .. } => Err(Errno::EBADF.into()),
+            Target::PipeReader(_) | Target::Stdin { .. } | Target::Lost => Err(Errno::EBADF.into()),
         }
     }
 
@@ -343,6 +384,7 @@ impl State {
             Target::Output(_) => return Ok(Ready { read: None, write: true, hung_up: false }),
             Target::PipeReader(pipe) => (0, Some((*pipe, true))),
             Target::PipeWriter(pipe) => (0, Some((*pipe, false))),
+            Target::Lost => return Err(Errno::EBADF.into()),
         };
         let Some((pipe, is_reader)) = target else {
             let left = self.stdin.len().saturating_sub(position) as u64;

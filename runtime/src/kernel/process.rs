@@ -387,6 +387,15 @@ impl State {
 }
 
 impl Process {
+    /// Returns what it does about each signal, by number.
+    pub(super) const fn dispositions(&self) -> &[Disposition; signal::LAST as usize + 1] {
+        &self.dispositions
+    }
+
+    pub(super) const fn set_disposition(&mut self, number: u32, disposition: Disposition) {
+        self.dispositions[number as usize] = disposition;
+    }
+
     fn ignores(&self, number: u32) -> bool {
         self.dispositions[number as usize] == Disposition::Ignore
     }

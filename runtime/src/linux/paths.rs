@@ -112,6 +112,9 @@ impl Call<'_> {
         let opened = if flags & O_PATH != 0 { status::PATH } else { opened };
         let opened = opened | set(status::APPEND, O_APPEND) | set(status::NONBLOCK, O_NONBLOCK);
         let id = self.state.open_node(node, opened)?;
+        if let Some(name) = place.name {
+            self.state.open_files.set_opened_at(id, place.parent, name);
+        }
         self.state.install(self.pid, id, fd_flags(flags))
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Caller, Engine, Extern, Global, InstancePre, Linker, Module, Store, Trap, Val};
+use wasmtime::{Caller, Engine, Extern, Global, Instance, InstancePre, Linker, Module, Store, Trap, Val};
 
-use super::{Errno, Exec, Fault, Left, Linux};
+use super::session::{Place, finish};
+use super::{Errno, Exec, Fault, Here, Left, Linux};
 use crate::kernel::{End, Ended, Launch, Pid, Program, SLICE_FUEL, Started};
 use crate::limits::{Limit, LimitExceeded};
 use crate::memory::{self, Image, Written};
@@ -16,7 +17,12 @@ const RED_ZONE_BYTES: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct LinuxGuest {
     instance: Arc<InstancePre<Linux>>,
+    /// What the memory of its programs begins as.
     image: Arc<Image>,
+    /// What the module itself begins with.
+    first: Arc<Image>,
+    /// Where its programs begin, when the image is of one that had begun.
+    place: Option<Arc<Place>>,
 }
 
 /// How a program begins.
@@ -33,7 +39,36 @@ impl LinuxGuest {
     /// # Errors
     /// It imports what there is not.
     pub(crate) fn new(linker: &Linker<Linux>, module: &Module, image: Arc<Image>) -> wasmtime::Result<Self> {
-        Ok(Self { instance: Arc::new(linker.instantiate_pre(module)?), image })
+        let first = Arc::clone(&image);
+        Ok(Self { instance: Arc::new(linker.instantiate_pre(module)?), image, first, place: None })
+    }
+
+    /// Returns the same guest, whose programs begin with another image, in the middle of what made it.
+    pub(super) fn beginning_with(&self, image: Arc<Image>, place: Place) -> Self {
+        Self { image, place: Some(Arc::new(place)), ..self.clone() }
+    }
+
+    /// Returns the same guest, whose copied processes begin with another image.
+    pub(super) fn over(&self, image: Arc<Image>) -> Self {
+        Self { image, ..self.clone() }
+    }
+
+    pub(super) fn instance(&self) -> &InstancePre<Linux> {
+        &self.instance
+    }
+
+    pub(super) const fn image(&self) -> &Arc<Image> {
+        &self.image
+    }
+
+    /// Says whether an instance is its memory and its globals, and nothing else.
+    pub(crate) fn may_have_sessions(&self) -> bool {
+        memory::module::may_have_sessions(self.instance.module())
+    }
+
+    /// Returns the images that programs begin with, and that the module began with.
+    pub(crate) const fn images(&self) -> (&Arc<Image>, &Arc<Image>) {
+        (&self.image, &self.first)
     }
 
     /// Returns a program that runs in a fresh instance.
@@ -42,48 +77,59 @@ impl LinuxGuest {
         Box::new(move |started| Box::pin(guest.run(exec, start, started)))
     }
 
-    async fn run(self, exec: Exec, start: Start, started: Started) -> Ended {
-        let Started { kernel, pid, fuel } = started;
+    /// Returns what an instance of a process needs.
+    pub(super) fn store(&self, here: Here) -> wasmtime::Result<Store<Linux>> {
         let engine: &Engine = self.instance.module().engine();
-        let linux = Linux {
-            kernel,
-            pid,
-            lenders: Vec::new(),
-            exec,
-            memory: None,
-            signal_flag: 0,
-            deadline: None,
-            becomes: None,
-            guest: self.clone(),
-        };
-        let mut store = Store::new(engine, linux);
+        let mut store = Store::new(engine, Linux { here: Some(here) });
         store.limiter(|linux| linux);
-        let metered = store.set_fuel(fuel).and_then(|()| store.fuel_async_yield_interval(Some(SLICE_FUEL)));
-        let how = match metered {
-            Ok(()) => match self.enter(&mut store, start).await {
-                // Whoever returns from where it began has ended well.
-                Ok(()) => End::Exited(0),
-                Err(error) => ending(error, &mut store, fuel),
-            },
-            Err(error) => End::Call(error),
-        };
-        let left = store.get_fuel().unwrap_or(0);
-        // Children that still borrowed the instance end with it.
-        let linux = store.into_data();
-        let mut state = linux.kernel.lock();
-        let borrowing = linux.lenders.iter().skip(1).chain(linux.lenders.first().map(|_| &linux.pid));
-        borrowing.for_each(|child| state.exit(*child, crate::kernel::Status::Signaled(crate::kernel::signal::KILL)));
-        Ended { how, fuel: fuel.saturating_sub(left) }
+        // Making an instance costs nothing that is counted, and must not fail for want of it.
+        store.set_fuel(u64::MAX)?;
+        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
+        Ok(store)
     }
 
-    async fn enter(&self, store: &mut Store<Linux>, start: Start) -> wasmtime::Result<()> {
+    async fn run(self, exec: Exec, start: Start, started: Started) -> Ended {
+        let Started { kernel, pid, fuel } = started;
+        let mut store = match self.store(Here::new(kernel, pid, self.clone(), exec)) {
+            Ok(store) => store,
+            Err(error) => return Ended { how: End::Call(error), fuel: 0 },
+        };
+        let how = match self.begin(&mut store, start, fuel).await {
+            // Whoever returns from where it began has ended well.
+            Ok(()) => End::Exited(0),
+            Err(error) => ending(error, &mut store, fuel),
+        };
+        finish(store, how, fuel)
+    }
+
+    async fn begin(&self, store: &mut Store<Linux>, start: Start, fuel: u64) -> wasmtime::Result<()> {
+        store.set_fuel(fuel)?;
         let instance = memory::instantiate(&self.instance, store, &self.image).await?;
         let memory = instance.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| wasmtime::Error::msg("the guest exports no memory"))?;
         store.data_mut().memory = Some(memory);
-        match start {
-            Start::Main => instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call_async(store, ()).await,
-            Start::Copy { written, stack, signal_flag, entry, argument } => {
+        self.enter(store, &instance, start).await
+    }
+
+    /// Enters an instance whose memory is the guest's image.
+    pub(super) async fn enter(
+        &self,
+        store: &mut Store<Linux>,
+        instance: &Instance,
+        start: Start,
+    ) -> wasmtime::Result<()> {
+        match (start, &self.place) {
+            (Start::Main, None) => {
+                instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call_async(store, ()).await
+            }
+            (Start::Main, Some(place)) => {
+                memory::set_globals(instance, store, &place.globals)?;
+                store.data_mut().signal_flag = place.signal_flag;
+                let child = instance.get_typed_func::<(u32, u32), ()>(&mut *store, "sandglass_child")?;
+                child.call_async(store, (place.entry, place.argument)).await
+            }
+            (Start::Copy { written, stack, signal_flag, entry, argument }, _) => {
+                let memory = store.data().memory.ok_or_else(|| wasmtime::Error::msg("a guest without memory"))?;
                 store.data_mut().signal_flag = signal_flag;
                 let missing = written.memory_bytes().saturating_sub(memory.data_size(&*store));
                 if missing > 0 {
@@ -101,7 +147,7 @@ impl LinuxGuest {
     }
 }
 
-fn ending(error: wasmtime::Error, store: &mut Store<Linux>, fuel: u64) -> End {
+pub(super) fn ending(error: wasmtime::Error, store: &mut Store<Linux>, fuel: u64) -> End {
     match error.downcast_ref::<Left>() {
         Some(Left::Exited(code)) => return End::Exited(*code),
         Some(Left::Killed) => return End::Killed,
@@ -109,6 +155,7 @@ fn ending(error: wasmtime::Error, store: &mut Store<Linux>, fuel: u64) -> End {
             let becomes = store.data_mut().becomes.take();
             return becomes.map_or_else(|| End::Trapped("a program without a program".to_owned()), End::Became);
         }
+        Some(Left::Rests) => return End::Trapped("a program that rests where nobody waits".to_owned()),
         None => {}
     }
     match error.downcast_ref::<Trap>() {

@@ -1,7 +1,6 @@
 //! A guest's descriptors at rest: what a session keeps of them between two calls, and how they come back over other files.
 //!
-//! A file is found again by its path, or by another name in the same directory, and must be the same one, by its number. What is not there any more, or can't be carried (the end
-//! of a pipe), leaves a descriptor that answers every use with `EBADF`: never another file's bytes, never a wait without end.
+//! Files are found again as `kernel/rest.rs` does it; what is not there any more, or can't be carried, answers `EBADF`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,7 @@ use super::Wasi;
 use super::descriptor::{Descriptor, Descriptors, Opened};
 use super::preview1::types::{Fd, Fdflags, Rights};
 use crate::kernel::{FdFlags, FileKind, State, Whence, status};
-use crate::vfs::{Device, Node};
+use crate::vfs::Device;
 
 const FORMAT: u32 = 1;
 /// A number that no descriptor of a process has: what it stands for is lost.
@@ -131,10 +130,7 @@ impl Wasi {
             return Descriptor::Inherited(LOST);
         };
         let mut state = self.kernel.lock();
-        let root = state.vfs.root();
-        let place = state.vfs.resolve_from(root, &path, false).ok();
-        let found = place.as_ref().and_then(|place| place.node).filter(|node| node.inode().0 == inode);
-        let found = found.or_else(|| renamed(&mut state, place?.parent, inode));
+        let found = state.found_again(&path, inode);
         let Some(node) = found else { return Descriptor::Inherited(LOST) };
         let is_directory =
             state.vfs.attributes(node).is_ok_and(|found| found.kind == sandglass_snapshots::Kind::Directory);
@@ -163,16 +159,8 @@ impl Wasi {
     }
 }
 
-/// Looks for a file by its number where it was: it may have another name now.
-fn renamed(state: &mut State, directory: Node, inode: u64) -> Option<Node> {
-    const ENTRIES_MAX: usize = 4096;
-    let entries = state.vfs.read_directory(directory, 0, ENTRIES_MAX).ok()?;
-    let found = entries.into_iter().find(|entry| entry.inode.0 == inode)?;
-    state.vfs.lookup(directory, &found.name).ok()
-}
-
 fn kept(state: &mut State, opened: &Opened, offset: u64, shared: bool) -> What {
-    let Some(path) = path_of(state, opened.node, opened) else { return What::Lost };
+    let Some(path) = state.place_of(opened.node, opened.opened_at.clone()) else { return What::Lost };
     What::File {
         path,
         inode: opened.node.inode().0,
@@ -182,20 +170,6 @@ fn kept(state: &mut State, opened: &Opened, offset: u64, shared: bool) -> What {
         inheriting: opened.inheriting.bits(),
         shared,
     }
-}
-
-/// Where a file is now; files of the host stay where they were opened.
-fn path_of(state: &mut State, node: Node, opened: &Opened) -> Option<Vec<u8>> {
-    if opened.is_directory {
-        return state.vfs.path_of(node).ok();
-    }
-    let (directory, name) = state.vfs.name_of(node).or_else(|| opened.opened_at.clone())?;
-    let mut path = state.vfs.path_of(directory).ok()?;
-    if path != b"/" {
-        path.push(b'/');
-    }
-    path.extend_from_slice(&name);
-    Some(path)
 }
 
 impl Descriptors {
