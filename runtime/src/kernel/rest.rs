@@ -201,10 +201,12 @@ impl ProcessRest {
         (process.mask, process.blocked, process.restarting) = (self.mask, self.blocked, self.restarting);
         for number in 1..=signal::LAST {
             let is_in = |set: u64| set & signal::bit(number) != 0;
-            let disposition = match () {
-                () if is_in(self.ignored) => Disposition::Ignore,
-                () if is_in(self.handled) => Disposition::Handle,
-                () => Disposition::Default,
+            let disposition = if is_in(self.ignored) {
+                Disposition::Ignore
+            } else if is_in(self.handled) {
+                Disposition::Handle
+            } else {
+                Disposition::Default
             };
             process.set_disposition(number, disposition);
         }
