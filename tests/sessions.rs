@@ -1,5 +1,7 @@
 //! Sessions: an interpreter that goes on from call to call, and goes back, forks and restarts with its sandbox.
 
+mod pandas;
+
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
@@ -137,6 +139,52 @@ fn forks_go_their_own_ways_and_draw_their_own_numbers() {
         "(50000, 0.6229016948897019)",
         "and nothing changes for the one they came from"
     );
+}
+
+#[test]
+fn a_state_is_a_template() {
+    let server = Server::shared();
+    server.create("session-template");
+    let warm =
+        call(server, "session-template", "s", "import random, json\nrandom.seed(5)\ntable = list(range(50_000))");
+    let made = |_| {
+        let body = json!({ "from": { "state": warm["after"] } });
+        let id = server.post("/v1/sandboxes", &body).ok(201)["id"].as_str().unwrap().to_owned();
+        assert_eq!(result(server, &id, "s", "len(table), json.dumps(1)"), "(50000, '1')");
+        result(server, &id, "s", "random.random()")
+    };
+    let drawn: HashSet<String> = (0..4).map(made).collect();
+    assert_eq!(drawn.len(), 4, "each begins with numbers of its own");
+    assert!(!drawn.contains("0.6229016948897019"), "and not with those of the template");
+    let body = json!({ "name": "session-copy", "from": { "sandbox": "session-template" } });
+    server.post("/v1/sandboxes", &body).ok(201);
+    let listed = server.get("/v1/sandboxes/session-copy/sessions").ok(200);
+    assert_eq!((&listed["items"][0]["name"], &listed["items"][0]["has_memory"]), (&json!("s"), &json!(true)));
+    assert_eq!(result(server, "session-copy", "s", "len(table)"), "50000");
+}
+
+#[test]
+fn all_memory_of_a_session_counts() {
+    let server = Server::shared();
+    server.create("session-memory");
+    result(server, "session-memory", "s", "b = bytearray(range(256)) * (64 << 12)");
+    // Meanwhile it is given an image of its own.
+    for _ in 0..20 {
+        let call = call(server, "session-memory", "s", "b[-1] ^= 1");
+        assert!(call["usage"]["memory_peak_bytes"].as_u64().unwrap() > 100 << 20, "{call}");
+    }
+}
+
+#[test]
+fn what_a_call_did_not_read_is_not_for_the_next() {
+    let server = Server::shared();
+    server.create("session-stdin");
+    let read = |stdin: &str| {
+        let body = json!({ "tool": "python", "session": "s", "arguments": { "code": "input()", "stdin": stdin } });
+        server.post("/v1/sandboxes/session-stdin/calls", &body).ok(200)["result"].clone()
+    };
+    assert_eq!(read("a\nleft\n"), "'a'");
+    assert_eq!(read("b\n"), "'b'");
 }
 
 #[test]

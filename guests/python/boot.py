@@ -1,10 +1,12 @@
-"""What is added to a Python guest when its image is made, once: starting programs, which CPython leaves out on WASI, and sessions.
+"""What is added to a Python guest when its image is made, once: starting programs, which CPython leaves out on WASI, sessions, and
+the command line where the interpreter takes source only.
 
 `os` and `subprocess` get the functions that they have on Linux, as far as they make sense in a sandbox; they ask the host at
 `/dev/processes`. There is no fork: a process begins with a program.
 """
 
 import errno
+import gc
 import os
 import posix
 import subprocess
@@ -302,6 +304,28 @@ def _install():
     sys.executable = sys._base_executable = "/usr/bin/python3"
 
 
+def _set_environment(wanted):
+    """Makes `os.environ` this, and changes no more of it than differs."""
+    for name in [name for name in os.environ if name not in wanted]:
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _open_stdin():
+    """Begins standard input anew: what an earlier turn was given and did not read is not for this one."""
+    import io
+
+    try:
+        raw = io.FileIO(0, closefd=False)
+    except OSError:
+        sys.stdin = None
+        return
+    raw.name = "<stdin>"
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="surrogateescape")
+
+
 class _Session:
     """A session: one `__main__` that lasts from turn to turn, and what a turn may leave of the process."""
 
@@ -311,11 +335,11 @@ class _Session:
         self.main = types.ModuleType("__main__")
         self.main.__builtins__ = __builtins__
         self.turns = 0
-        self.generation = None
+        self.life = None
         self.environ = self.given = None
         self.cwd = None
 
-    def begin(self, generation):
+    def begin(self, life):
         import atexit
 
         self.turns += 1
@@ -326,11 +350,12 @@ class _Session:
             driver._release_main = lambda: None
         sys.path[:] = ["", *(path for path in sys.path if path != "")]
         sys.argv = [""]
+        if self.turns > 1:
+            _open_stdin()
         given = dict(os.environ)
         if self.environ is not None:
             changed = {name: value for name, value in given.items() if self.given.get(name) != value}
-            os.environ.clear()
-            os.environ.update({**self.environ, **changed})
+            _set_environment({**self.environ, **changed})
         # The call's own directory goes before the one that the turn before went to.
         if self.cwd is not None and self.given.get("PWD") == given.get("PWD"):
             try:
@@ -338,13 +363,13 @@ class _Session:
             except OSError:
                 pass
         self.given = given
-        if self.generation not in (None, generation):
+        if self.life != life:
             self.reseed()
-        self.generation = generation
+        self.life = life
 
     def reseed(self):
-        """Clones of this memory must not draw the same numbers."""
-        if "random" in sys.modules:
+        """Clones of this memory must not draw the same numbers, nor whoever goes back to it."""
+        if "random" in sys.modules and self.life is not None:
             sys.modules["random"].seed()
         if "tempfile" in sys.modules:
             sys.modules["tempfile"]._name_sequence = None
@@ -394,16 +419,16 @@ _RESULT_CHARACTERS = 65536
 
 
 def turn():
-    """One call of a session: its code and the sandbox's generation are the arguments."""
+    """One call of a session: its code, and which life of a sandbox it is, are the arguments."""
     global _session
-    _, source, generation = sys.argv
+    _, source, life = sys.argv
     if _session is None:
         _session = _Session()
     driver = sys.modules["__main__"]
     sys.modules["__main__"] = _session.main
     failed = True
     try:
-        _session.begin(generation)
+        _session.begin(life)
         value = _session.run(source)
         if value is not None:
             _session.main._ = value
@@ -435,6 +460,82 @@ def turn():
         _session.end()
     if failed:
         raise SystemExit(1)
+
+
+# The program of a turn of a session.
+_TURN = "import _sandglass; _sandglass.turn()"
+
+
+def enter(words, variables):
+    """What an interpreter runs that takes source and no arguments: the command line and the environment are given here."""
+    import linecache
+
+    # It keeps the source of everything that was ever run, this among it.
+    linecache._interactive_cache.clear()
+    words = [os.fsdecode(word) for word in words]
+    _set_environment(dict(os.fsdecode(variable).split("=", 1) for variable in variables))
+    try:
+        os.chdir(os.environ["PWD"])
+    except (KeyError, OSError):
+        pass
+    if words[1:3] == ["-c", _TURN]:
+        sys.argv = ["-c", *words[3:]]
+        turn()
+    else:
+        raise SystemExit(_program(words))
+
+
+def _program(words):
+    """Runs a command line, and returns its status."""
+    import _reactor
+
+    program = [word for word in words[1:] if word not in _WITHOUT_EFFECT]
+    is_file = bool(program) and not program[0].startswith("-")
+    # It looks for modules in its library alone.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(program[0])) if is_file else "")
+    return _finish(_reactor.run(words, dict(os.environ)))
+
+
+def _finish(status):
+    """Does what the end of an interpreter does for others to see: what is registered runs, what is open is written, objects go.
+
+    The interpreter itself is not taken down: that takes longer than most programs.
+    """
+    import atexit
+    import threading
+    import types
+    import weakref
+
+    for step in (threading._shutdown, atexit._run_exitfuncs):
+        try:
+            step()
+        except BaseException:
+            pass
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        vars(sys).pop(name, None)
+    left = []
+    for name, module in reversed(list(sys.modules.items())):
+        if name == "__main__" or name not in _HERE and not (getattr(module, "__file__", None) or "").startswith("/usr/local/lib/"):
+            del sys.modules[name]
+            if isinstance(module, types.ModuleType):
+                left.append(weakref.ref(module))
+    module = None
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    # What a module's functions hold goes together, and finds all that it knows still there.
+    gc.collect()
+    for module in left:
+        if module() is not None:
+            vars(module()).clear()
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except Exception:
+            status = 120
+    return status
+
+
+_WITHOUT_EFFECT = ("-u", "-B", "-E", "-s", "-S", "-O", "-OO", "-q", "-v")
 
 
 class _PythonPath:
@@ -502,9 +603,30 @@ def _who_and_where():
         socket.gethostname = lambda: "sandbox"
 
 
+def _loops_without_sockets():
+    """A loop of asyncio wakes itself through a pair of sockets. There are none here, nor anybody who would wake it."""
+    from asyncio import selector_events
+
+    loop = selector_events.BaseSelectorEventLoop
+    for name in ("_make_self_pipe", "_close_self_pipe", "_write_to_self"):
+        setattr(loop, name, lambda self: None)
+
+
+def _leave_plainly():
+    """Has `exit` and `quit` be what they are in a program: an interpreter that takes source has made them its own."""
+    import _sitebuiltins
+    import builtins
+
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
+
+
 _install()
 _seed_when_used()
 _who_and_where()
+_loops_without_sockets()
+if "_reactor" in sys.modules:
+    _leave_plainly()
 sys.meta_path.insert(0, _PythonPath)
 # What the archive has in part only is whole in the directory.
 if "/usr/local/lib/python3.14" in sys.path:
@@ -515,3 +637,7 @@ if "/usr/local/lib/python3.14" in sys.path:
 # The image is made by a program on the command line, which has put its directory first.
 if sys.path[:1] == [""]:
     del sys.path[0]
+_HERE = frozenset(sys.modules)
+# What is here stays: no collection need look at it again.
+gc.collect()
+gc.freeze()

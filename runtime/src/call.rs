@@ -260,7 +260,9 @@ fn run_guest(
             let (going, begin, descriptors) =
                 crate::session::begin(world, id, &transaction, name, guest, call.dry_run)?;
             let left = Arc::clone(&going.left);
-            (Some(going), Some(Resumed { begin, descriptors, left, generation: head.generation }))
+            // Generations of two sandboxes may be equal, and a state may be in both.
+            let life = format!("{id}:{}", head.generation);
+            (Some(going), Some(Resumed { begin, descriptors, left, life }))
         }
     };
     let Surroundings { mounts, limits, output, clock, entropy } = surroundings(call);

@@ -6,6 +6,7 @@
 mod boot;
 mod catalogue;
 mod embedded;
+mod entrance;
 mod error;
 mod imports;
 mod install;

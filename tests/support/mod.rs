@@ -6,4 +6,4 @@ mod server;
 
 pub(crate) use http::{Answer, Event, Request, raw};
 pub(crate) use program::User;
-pub(crate) use server::{Figures, Server, guests};
+pub(crate) use server::{Figures, Server, data_guests, guests};

@@ -258,3 +258,12 @@ impl Drop for Server {
 pub(crate) fn guests() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests")
 }
+
+/// Where `python-data` is installed, for tests that need it: the directory that `SANDGLASS_PYTHON_DATA` names.
+pub(crate) fn data_guests() -> Option<PathBuf> {
+    let guests = PathBuf::from(std::env::var_os("SANDGLASS_PYTHON_DATA")?);
+    let mut installed = std::fs::read_dir(guests.join("installed")).ok()?;
+    let is_there =
+        installed.any(|found| found.is_ok_and(|found| found.file_name().to_string_lossy().starts_with("python-data-")));
+    is_there.then_some(guests)
+}

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use sandglass_snapshots::{Durability, Quota, Store, StoreOptions};
 
 use super::GuestError;
+use super::entrance::literal;
 use super::reactor::WasiGuest;
 use crate::clock::SystemClock;
 use crate::entropy::SeededEntropy;
@@ -30,12 +31,6 @@ sys.modules['_sandglass'] = types.ModuleType('_sandglass')
 exec(compile(sys.argv[1], '_sandglass.py', 'exec'), sys.modules['_sandglass'].__dict__)
 ";
 
-/// Returns a program that runs `script` as the image's program is run, and then goes on with `prelude`.
-pub(super) fn before(script: &str, prelude: &str) -> String {
-    let literal = serde_json::Value::from(script).to_string();
-    format!("import sys\nsys.argv.insert(1, {literal})\n{WRAPPER}del sys.argv[1]\n{prelude}")
-}
-
 /// Runs the Python program `script` in a guest and returns the memory that it leaves.
 ///
 /// # Errors
@@ -43,7 +38,8 @@ pub(super) fn before(script: &str, prelude: &str) -> String {
 pub(super) fn image(guest: &WasiGuest, script: &str, mounts: Vec<Mount>) -> Result<Arc<Image>, GuestError> {
     let args = ["python3", "-c", WRAPPER, script].map(|word| word.as_bytes().to_vec()).into();
     let exec = Exec { args, env: vec![b"PWD=/".to_vec(), b"HOME=/".to_vec()] };
-    in_nothing(mounts, |started| guest.image_after(exec, started))
+    let source = format!("import sys\nsys.argv = ['-c', {}.decode()]\n{WRAPPER}", literal(script.as_bytes()));
+    in_nothing(mounts, |started| guest.image_after(exec, source, started))
 }
 
 /// Runs a program of a Linux guest until it rests, and returns the guest whose programs begin there.

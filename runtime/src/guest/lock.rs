@@ -37,16 +37,17 @@ pub(crate) struct Entry {
     /// One line for people.
     pub(crate) about: String,
     pub(crate) licence: String,
-    /// The export that runs one program: no parameters, gives the exit status or nothing.
+    /// The export that runs one program and gives the exit status or nothing.
     #[serde(default = "start")]
     pub(crate) entry: String,
+    /// How the entry is given the program.
+    #[serde(default)]
+    pub(crate) takes: Takes,
     /// What the guest expects as its own name in `argv[0]`; the command's name when absent.
     pub(crate) argv0: Option<String>,
     /// Directories opened for it, descriptor 3 first. The guest's libc learnt them when its image was made.
     #[serde(default = "root")]
     pub(crate) preopens: Vec<String>,
-    /// Python that goes to the directory in `PWD` and then runs the rest of the arguments, for a guest that starts elsewhere.
-    pub(crate) prelude: Option<String>,
     /// A Python file below `guests/` that runs once, when the guest's image is made.
     pub(crate) boot: Option<String>,
     /// The words before the code that its tool is given; a program of a session is started as the first of them.
@@ -84,6 +85,17 @@ pub(crate) enum Interface {
     Wasi,
     /// Linux's system calls, for what is built here over `guests/sysroot`.
     Linux,
+}
+
+/// How an entry is given the program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Takes {
+    /// It has no parameters, and finds arguments and environment as WASI has them.
+    #[default]
+    Arguments,
+    /// Source, as address and length in memory that `host_alloc` gave; it can be entered again.
+    Source,
 }
 
 /// Where a guest's bytes come from.

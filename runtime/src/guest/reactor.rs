@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, ResourceLimiter, Store, Trap};
 
+use super::entrance::{self, Entrance};
 use super::imports;
 use super::lock::Entry;
 use crate::kernel::{End, Ended, Exec, Kernel, Pid, Program, SLICE_FUEL, Started};
@@ -27,9 +28,8 @@ struct Inner {
     image: Option<Arc<Image>>,
     /// What the module itself begins with.
     first: Option<Arc<Image>>,
-    entry: String,
+    entrance: Entrance,
     argv0: Option<String>,
-    prelude: Option<String>,
     preopens: Vec<Vec<u8>>,
     env: BTreeMap<String, String>,
     /// A directory of the library, and the name that the guest knows it by.
@@ -45,6 +45,8 @@ pub(crate) struct Context {
 struct Here {
     wasi: Wasi,
     limiter: Limiter,
+    /// The program, for a guest that takes source.
+    source: Option<String>,
 }
 
 impl Context {
@@ -60,6 +62,10 @@ impl Context {
     /// Returns what a session keeps of its descriptors.
     pub(super) fn at_rest(&mut self) -> Vec<u8> {
         self.wasi().at_rest()
+    }
+
+    fn take_source(&mut self) -> Option<String> {
+        self.here.as_mut().and_then(|here| here.source.take())
     }
 
     pub(super) fn take_told(&mut self) -> Told {
@@ -132,9 +138,8 @@ impl WasiGuest {
             instance: linker.instantiate_pre(module)?,
             first: Some(Arc::clone(&image)),
             image: Some(image),
-            entry: entry.entry.clone(),
+            entrance: Entrance::new(entry),
             argv0: entry.argv0.clone(),
-            prelude: entry.prelude.clone(),
             preopens: entry.preopens.iter().map(|path| path.clone().into_bytes()).collect(),
             env: entry.env.clone(),
             data: data.map(|data| (data.folder.clone(), data.name.clone())),
@@ -151,9 +156,8 @@ impl WasiGuest {
             instance: linker.instantiate_pre(module)?,
             image: None,
             first: None,
-            entry: "_start".to_owned(),
+            entrance: Entrance::of_command(),
             argv0: None,
-            prelude: None,
             preopens: vec![b"/".to_vec()],
             env: BTreeMap::new(),
             data: None,
@@ -187,13 +191,22 @@ impl WasiGuest {
         Ok(Ended { how, fuel: fuel.saturating_sub(left) })
     }
 
-    /// Runs a program in a fresh instance, and returns an image of the memory that it leaves.
+    /// Runs a program in a fresh instance, and returns an image of the memory that it leaves. It is the same one twice: as a
+    /// command line, and as source for a guest that takes that.
     ///
     /// # Errors
     /// It fails, as a program or by what it may use.
-    pub(super) async fn image_after(&self, exec: Exec, started: Started) -> wasmtime::Result<Arc<Image>> {
+    pub(super) async fn image_after(
+        &self,
+        exec: Exec,
+        source: String,
+        started: Started,
+    ) -> wasmtime::Result<Arc<Image>> {
         let first = self.inner.image.as_ref().ok_or_else(|| wasmtime::Error::msg("a guest without an image"))?;
         let mut store = self.store(exec, &started)?;
+        if let Some(here) = store.data_mut().here.as_mut().filter(|here| here.source.is_some()) {
+            here.source = Some(source);
+        }
         let (instance, status) = self.enter(&mut store).await?;
         if status != 0 {
             return Err(wasmtime::Error::msg(format!("the program exited with {status}")));
@@ -204,23 +217,13 @@ impl WasiGuest {
 
     /// Returns the same guest, whose programs begin with another image.
     pub(super) fn beginning_with(&self, image: Arc<Image>) -> Self {
-        self.changed(Some(image), self.inner.prelude.clone())
-    }
-
-    /// Returns the same guest with another prelude.
-    pub(super) fn with_prelude(&self, prelude: String) -> Self {
-        self.changed(self.inner.image.clone(), Some(prelude))
-    }
-
-    fn changed(&self, image: Option<Arc<Image>>, prelude: Option<String>) -> Self {
         let inner = &*self.inner;
         let inner = Inner {
             instance: inner.instance.clone(),
-            image,
+            image: Some(image),
             first: inner.first.clone(),
-            entry: inner.entry.clone(),
+            entrance: inner.entrance.clone(),
             argv0: inner.argv0.clone(),
-            prelude,
             preopens: inner.preopens.clone(),
             env: inner.env.clone(),
             data: inner.data.clone(),
@@ -244,11 +247,9 @@ impl WasiGuest {
         Ok(store)
     }
 
-    /// Says whether an instance is its memory and its globals, and nothing else, and can be entered again.
+    /// Says whether an instance is its memory and its globals, and nothing else.
     pub(super) fn may_have_sessions(&self) -> bool {
-        self.inner.prelude.is_none()
-            && self.inner.image.is_some()
-            && memory::module::may_have_sessions(self.inner.instance.module())
+        self.inner.image.is_some() && memory::module::may_have_sessions(self.inner.instance.module())
     }
 
     pub(super) fn instance(&self) -> &InstancePre<Context> {
@@ -269,24 +270,37 @@ impl WasiGuest {
             let directory = state.processes.get(pid).map(|process| process.directory);
             (state.open_files_max(), directory.and_then(|directory| state.vfs.path_of(directory).ok()))
         };
-        let options = WasiOptions {
-            args: self.arguments(exec.args),
-            env: self.environment(exec.env, directory),
-            preopens: inner.preopens.clone(),
-            open_files_max,
-        };
+        let (mut args, env) = (self.arguments(exec.args), self.environment(exec.env, directory));
+        let source = inner.entrance.takes_source().then(|| entrance::source(&args, &env));
+        if source.is_some() {
+            args.truncate(1);
+        }
+        let options = WasiOptions { args, env, preopens: inner.preopens.clone(), open_files_max };
         let mut wasi = Wasi::new(kernel.clone(), pid, options)?;
         if let Some((folder, name)) = &inner.data {
             wasi.open_from_start(folder.as_bytes(), name.as_bytes())?;
         }
         let limiter = Limiter { kernel, pid };
-        Ok(Context { here: Some(Here { wasi, limiter }) })
+        Ok(Context { here: Some(Here { wasi, limiter, source }) })
+    }
+
+    /// Counts the memory of an image that an instance is about to begin with.
+    pub(super) fn count(&self, store: &mut Store<Context>, image: &Image) -> wasmtime::Result<()> {
+        // The engine knows of what the module asks for only.
+        let more = image.bytes().saturating_sub(image.minimum_bytes());
+        if let Some(here) = &mut store.data_mut().here {
+            here.limiter.memory_growing(0, more, None)?;
+        }
+        Ok(())
     }
 
     async fn enter(&self, store: &mut Store<Context>) -> wasmtime::Result<(Instance, i32)> {
         let inner = &*self.inner;
         let instance = match &inner.image {
-            Some(image) => memory::instantiate(&inner.instance, store, image).await?,
+            Some(image) => {
+                self.count(store, image)?;
+                memory::instantiate(&inner.instance, store, image).await?
+            }
             None => inner.instance.instantiate_async(&mut *store).await?,
         };
         // Reactors' images were taken after initialisation; one that has the export still wants it.
@@ -299,11 +313,8 @@ impl WasiGuest {
 
     /// Runs the guest once: with the arguments, environment and descriptors that its context has.
     pub(super) async fn call_entry(&self, store: &mut Store<Context>, instance: &Instance) -> wasmtime::Result<i32> {
-        let entry = &self.inner.entry;
-        if let Ok(command) = instance.get_typed_func::<(), ()>(&mut *store, entry) {
-            return command.call_async(&mut *store, ()).await.map(|()| 0);
-        }
-        instance.get_typed_func::<(), i32>(&mut *store, entry)?.call_async(&mut *store, ()).await
+        let source = store.data_mut().take_source();
+        self.inner.entrance.enter(store, instance, source).await
     }
 
     fn arguments(&self, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
@@ -311,9 +322,6 @@ impl WasiGuest {
         let mut words = args.into_iter();
         let name = words.next().unwrap_or_default();
         let mut all = vec![inner.argv0.as_ref().map_or(name, |argv0| argv0.clone().into_bytes())];
-        if let Some(prelude) = &inner.prelude {
-            all.extend([b"-c".to_vec(), prelude.clone().into_bytes()]);
-        }
         all.extend(words);
         all
     }

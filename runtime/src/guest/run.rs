@@ -143,8 +143,8 @@ pub(crate) struct Resumed {
     pub(crate) begin: Begin,
     pub(crate) descriptors: Vec<u8>,
     pub(crate) left: Left,
-    /// The sandbox's generation: clones see different ones.
-    pub(crate) generation: u64,
+    /// Which life of the sandbox it is: clones, and those who went back, see different ones.
+    pub(crate) life: String,
 }
 
 /// The linkers of all guests.
@@ -186,11 +186,7 @@ impl Guest {
     ) -> Result<Self, GuestError> {
         let mut guest = WasiGuest::new(linker, module, entry, image).map_err(|error| GuestError::engine(&error))?;
         if let Some(script) = super::embedded::boot(entry) {
-            guest = match &entry.prelude {
-                None => guest.beginning_with(super::boot::image(&guest, script, mounts)?),
-                // It can be entered once only: no memory of it is one to begin with.
-                Some(prelude) => guest.with_prelude(super::boot::before(script, prelude)),
-            };
+            guest = guest.beginning_with(super::boot::image(&guest, script, mounts)?);
         }
         Ok(Self::new(entry, hash, Interface::Wasi(guest)))
     }
@@ -234,20 +230,20 @@ impl Guest {
 
     /// Returns a program that goes on with a session.
     fn session_program(&self, exec: Exec, session: Resumed, code: &str) -> Result<kernel::Program, GuestError> {
-        let Resumed { begin, descriptors, left, generation } = session;
-        let (code, generation) = (code.as_bytes().to_vec(), generation.to_string().into_bytes());
+        let Resumed { begin, descriptors, left, life } = session;
+        let (code, life) = (code.as_bytes().to_vec(), life.into_bytes());
         match &self.interface {
             Interface::Wasi(guest) if self.images().is_some() => {
                 // See `turn` in guests/python/boot.py.
                 const TURN: &str = "import _sandglass; _sandglass.turn()";
                 let words = ["python3", "-c", TURN].map(|word| word.as_bytes().to_vec());
-                let args = words.into_iter().chain([code, generation]).collect();
+                let args = words.into_iter().chain([code, life]).collect();
                 Ok(guest.session_program(Exec { args, env: exec.env }, begin, descriptors, left))
             }
             Interface::Linux(guest) if self.images().is_some() => {
                 let name = self.code.first().map(|word| word.as_bytes().to_vec()).unwrap_or_default();
                 let start = Exec { args: vec![name.clone()], env: exec.env };
-                let turn = Turn { start, args: vec![name, code, generation] };
+                let turn = Turn { start, args: vec![name, code, life] };
                 Ok(super::session::linux_program(guest, turn, begin, descriptors, left))
             }
             _ => Err(GuestError::NoSessions { guest: self.name.clone() }),
@@ -369,6 +365,7 @@ impl Invocation {
     /// Returns the code of a turn of a session.
     fn code(&self) -> Result<&str, GuestError> {
         match &self.program {
+            Program::Code(code) if code.contains('\0') => Err(GuestError::InvalidArgument { what: "the code" }),
             Program::Code(code) => Ok(code),
             Program::Argv(_) => Err(GuestError::InvalidArgument { what: "a session takes code, no argv; an argument" }),
         }

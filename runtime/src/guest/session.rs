@@ -91,7 +91,11 @@ impl WasiGuest {
                 live
             }
             Begin::Live(Resting::Linux(_)) => return Err(wasmtime::Error::msg("an instance of another interface")),
-            Begin::Snapshot(snapshot) => Live::awaken(self.instance(), self.store_of(context)?, &snapshot).await?,
+            Begin::Snapshot(snapshot) => {
+                let mut store = self.store_of(context)?;
+                self.count(&mut store, snapshot.image())?;
+                Live::awaken(self.instance(), store, &snapshot).await?
+            }
         };
         live.store.set_fuel(fuel)?;
         live.store.fuel_async_yield_interval(Some(crate::kernel::SLICE_FUEL))?;
