@@ -38,3 +38,14 @@ fn undo_with_curl() {
     assert!(said.contains("is the head again"), "{said}");
     assert!(said.contains("all that we have") && said.contains("\"removed\":2"), "{said}");
 }
+
+#[test]
+fn a_hundred_clean_ups() {
+    let Some(said) = example("python3", "cleanups.py") else { return };
+    assert!(said.contains("100 forks") && said.contains("100 deleted"), "{said}");
+    let off = |text: &str| -> f64 {
+        let line = said.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("no `{text}` in {said}"));
+        line.split_whitespace().rev().nth(1).unwrap().parse().unwrap()
+    };
+    assert!(off("as they are, they are wrong") > 3.0 && off("in its memory are wrong") < 0.2, "{said}");
+}
