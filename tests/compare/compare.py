@@ -59,7 +59,7 @@ class Server:
         data = answer.read()
         if answer.status >= 300:
             raise SystemExit(f"{method} {path}: {answer.status} {data[:500]!r}")
-        return json.loads(data) if data[:1] in b"{[" else data
+        return json.loads(data) if data[:1] in (b"{", b"[") else data
 
     def python(self, sandbox, code, status="ok"):
         call = self("POST", f"/v1/sandboxes/{sandbox}/calls", {"tool": "python", "arguments": {"code": code}})
