@@ -36,7 +36,7 @@ fn the_reference_is_what_the_program_says() {
 fn help_needs_nothing_and_nonsense_is_usage() {
     let user = User::alone();
     let help = user.run(["--help"]).ok();
-    let commands = "demo serve guests doctor create ls show call log diff undo redo restore revert history blame fork checkpoint files rm trash retention export import mount unmount store tokens tools openapi completions";
+    let commands = "demo serve guests doctor create ls show call sessions log diff undo redo restore revert history blame fork checkpoint files rm trash retention export import mount unmount store tokens tools openapi completions";
     for command in commands.split(' ') {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in {help}");
         let own = user.run([command, "--help"]).ok();

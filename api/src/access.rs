@@ -68,6 +68,9 @@ pub(crate) const NEEDS: &[(&str, &str, Scope, Bound)] = {
         ("GET", "/v1/sandboxes/{sandbox}/calls/{call}/events", Read, Pinned),
         ("GET", "/v1/sandboxes/{sandbox}/calls/{call}/diff", Read, Pinned),
         ("GET", "/v1/sandboxes/{sandbox}/sessions", Read, Pinned),
+        ("GET", "/v1/sandboxes/{sandbox}/sessions/{name}", Read, Pinned),
+        ("DELETE", "/v1/sandboxes/{sandbox}/sessions/{name}", Call, Pinned),
+        ("GET", "/v1/sandboxes/{sandbox}/sessions/{name}/diff", Read, Pinned),
         ("POST", "/v1/sandboxes/{sandbox}/checkpoints", Undo, Pinned),
         ("GET", "/v1/sandboxes/{sandbox}/checkpoints", Read, Pinned),
         ("DELETE", "/v1/sandboxes/{sandbox}/checkpoints/{name}", Admin, Pinned),
@@ -209,7 +212,8 @@ mod tests {
             let named = path.starts_with("/v1/sandboxes/{sandbox}");
             assert!(!path[1..].contains("{sandbox}") || named, "{path}: the sandbox comes first, where it is pinned");
             assert_eq!(*bound == Bound::Pinned, named && *bound != Bound::Refused(FORKS), "{method} {path}");
-            if *method == "DELETE" && !path.contains("/files/") && !path.contains("/calls/") {
+            let comes_back = ["/files/", "/calls/", "/sessions/"].iter().any(|part| path.contains(part));
+            if *method == "DELETE" && !comes_back {
                 assert_eq!(*scope, Scope::Admin, "{method} {path} takes away what undo can't bring back");
             }
         }

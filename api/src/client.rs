@@ -7,6 +7,7 @@
 mod error;
 mod events;
 mod files;
+mod sessions;
 mod tokens;
 mod tools;
 mod transport;

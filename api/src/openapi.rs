@@ -16,6 +16,7 @@ use crate::router::documented;
     tags(
         (name = "sandboxes", description = "Named, persistent worlds."),
         (name = "calls", description = "Tool calls: each is a transaction."),
+        (name = "sessions", description = "Interpreters that go on from call to call."),
         (name = "operations", description = "The log, and the ways back."),
         (name = "checkpoints", description = "Names for states."),
         (name = "files", description = "Files of a sandbox."),

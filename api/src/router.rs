@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::http::problem::{Failure, Kind};
 use crate::http::{
     Service, calls, checkpoints, events, files, guests, health, history, idempotency, mounts, operations, sandboxes,
-    states, tokens, tools, upkeep,
+    sessions, states, tokens, tools, upkeep,
 };
 use crate::middleware;
 use crate::openapi::Document;
@@ -65,7 +65,9 @@ pub(crate) fn documented(
         .routes(routes!(calls::get, calls::cancel))
         .routes(routes!(calls::events))
         .routes(routes!(calls::diff))
-        .routes(routes!(calls::sessions))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::get, sessions::end))
+        .routes(routes!(sessions::diff))
         .routes(routes!(history::history))
         .routes(routes!(checkpoints::list))
         .routes(routes!(checkpoints::delete))

@@ -476,5 +476,6 @@ pub(crate) const fn kind_word(kind: OperationKind) -> &'static str {
         OperationKind::Apply => "apply",
         OperationKind::Delete => "delete",
         OperationKind::Undelete => "undelete",
+        OperationKind::End => "end",
     }
 }

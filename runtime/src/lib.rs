@@ -66,8 +66,8 @@ pub use mount::{MountInfo, MountTarget};
 pub use offline::{Look, Seen, Verification, repair};
 pub use record::{
     Call, CallRequest, CallStatus, CallSummary, CallUsage, Checkpoint, CreateRequest, FileInfo, ForkRequest, Moved,
-    OperationInfo, PathEvent, PathHistory, RestoreTarget, RevertConflict, RevertTarget, SandboxInfo, SessionInfo,
-    Source, WriteOptions,
+    NameChange, NameChangeKind, NameSide, NamesDiff, OperationInfo, PathEvent, PathHistory, RestoreTarget,
+    RevertConflict, RevertTarget, SandboxInfo, SessionInfo, SessionSize, Source, WriteOptions,
 };
 pub use sandbox::Sandbox;
 pub use sandglass_snapshots::{

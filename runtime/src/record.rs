@@ -201,8 +201,81 @@ pub struct SessionInfo {
     pub name: String,
     /// The guest that it is an instance of.
     pub guest: String,
+    /// The tool that the guest serves; empty when it serves none here.
+    pub tool: String,
     /// Whether its memory is there; without, its next call begins anew.
     pub has_memory: bool,
+    /// How large its memory is, in bytes.
+    pub memory_bytes: u64,
+    /// A validator for conditional requests, without quotes.
+    pub etag: String,
+}
+
+/// What the store has of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSize {
+    /// Bytes of its memory's image; what it shares with other states and sessions counts, too.
+    pub stored_bytes: u64,
+}
+
+/// What differs between two states of a session.
+#[derive(Clone, Debug)]
+pub struct NamesDiff {
+    /// The older state.
+    pub from: StateId,
+    /// The newer state.
+    pub to: StateId,
+    /// How many names are new.
+    pub appeared: u64,
+    /// How many names stand for something else, or for something that has changed.
+    pub changed: u64,
+    /// How many names are gone.
+    pub vanished: u64,
+    /// How many names stand for what they stood for.
+    pub unchanged: u64,
+    /// Of those that look unchanged: how many are so large that parts of them were not compared.
+    pub sampled: u64,
+    /// The names that are new, changed or gone, in their order.
+    pub changes: Vec<NameChange>,
+    /// Whether all names were compared: of very many, the first are.
+    pub is_complete: bool,
+}
+
+/// What happened to a name of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameChange {
+    /// The name.
+    pub name: String,
+    /// What happened.
+    pub kind: NameChangeKind,
+    /// What it stood for.
+    pub before: Option<NameSide>,
+    /// What it stands for.
+    pub after: Option<NameSide>,
+}
+
+/// What can happen to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameChangeKind {
+    /// It was not there before.
+    Appeared,
+    /// It stands for something else, or for something that has changed.
+    Changed,
+    /// It is gone.
+    Vanished,
+}
+
+/// What a name stands for, shortly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameSide {
+    /// The type of the value.
+    pub kind: String,
+    /// What it is shown as, cut to some 160 characters.
+    pub text: String,
+    /// How many parts it has, where it says so.
+    pub length: Option<u64>,
+    /// Whether all of it was looked at.
+    pub is_whole: bool,
 }
 
 /// A call, in a list of operations.

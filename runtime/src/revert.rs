@@ -3,13 +3,14 @@
 
 use sandglass_snapshots::{
     ConflictReason, Conflicts, Entry, EntryBody, FsError, Head, Inode, Line, Operation, OperationKind, PathError,
-    Reverted, StateId, StoreError,
+    Reverted, StateId, StoreError, Transaction,
 };
 use serde_json::json;
 
 use crate::error::Error;
 use crate::record::{Moved, RestoreTarget, RevertConflict, RevertTarget};
 use crate::sandbox::{Sandbox, to_detail};
+use crate::session::look::EndDetail;
 
 const PAGE: usize = 512;
 /// So many entries are looked at to find a state's place in the log.
@@ -47,6 +48,9 @@ pub(crate) fn revert(sandbox: &Sandbox, target: &RevertTarget, actor: &str) -> R
     {
         return Err(refused(seq, &conflicts));
     }
+    if reverted.kind == OperationKind::End && head.state != reverted.after {
+        bring_back(seq, reverted, before, &mut transaction)?;
+    }
     let sealed = transaction.seal()?;
     if sealed.state == head.state {
         return Err(nothing(seq, "all that it changed is again as it was before it"));
@@ -77,6 +81,19 @@ fn revertible(entry: &Entry) -> Result<(&Operation, StateId), Error> {
         (_, Some(before)) if before == operation.after => Err(nothing(seq, "it changed nothing")),
         (_, Some(before)) => Ok((operation, before)),
     }
+}
+
+/// Brings a session back that an operation has ended, unless one of its name has begun since.
+fn bring_back(seq: u64, ended: &Operation, before: StateId, transaction: &mut Transaction) -> Result<(), Error> {
+    let detail: EndDetail = serde_json::from_slice(&ended.detail)
+        .map_err(|error| Error::internal("the detail of an end does not parse").caused(error))?;
+    let name = detail.session;
+    if transaction.session(&name)?.is_some() {
+        let message = format!("operation {seq} can't be taken back alone: there is a session `{name}` again");
+        return Err(Error::conflict("session_exists", message).hinted("end that one first, or `restore` the state"));
+    }
+    transaction.take_session(before, &name)?;
+    Ok(())
 }
 
 fn nothing(seq: u64, why: &str) -> Error {
@@ -121,7 +138,11 @@ fn line_since(sandbox: &Sandbox, seq: u64, operation: &Operation, head: &Head) -
         after = last.seq;
         for entry in &page {
             let EntryBody::Operation(operation) = &entry.body else { continue };
-            if !matches!(operation.kind, OperationKind::Call | OperationKind::Write | OperationKind::Import) {
+            let is_forward = matches!(
+                operation.kind,
+                OperationKind::Call | OperationKind::Write | OperationKind::Import | OperationKind::End
+            );
+            if !is_forward {
                 line.only_forward = false;
                 line.lowest = line.lowest.min(next(operation.after)?);
             }

@@ -18,8 +18,8 @@ use crate::history::HistoryCursor;
 use crate::host::{Host, Settings, World, kind_word, unknown_state};
 use crate::live::{LiveCall, LiveStatus};
 use crate::record::{
-    Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, OperationInfo,
-    PathHistory, RestoreTarget, RevertTarget, SandboxInfo,
+    Call, CallRequest, CallStatus, CallSummary, Checkpoint, CreateDetail, ForkRequest, Moved, NamesDiff, OperationInfo,
+    PathHistory, RestoreTarget, RevertTarget, SandboxInfo, SessionInfo, SessionSize,
 };
 use crate::turn::{NoTurn, Turn, TurnGuard};
 
@@ -329,14 +329,33 @@ impl Sandbox {
     ///
     /// # Errors
     /// The store can't be read.
-    pub fn sessions(&self) -> Result<Vec<crate::record::SessionInfo>, Error> {
-        let transaction = self.world().store.begin(self.head()?.state, self.quota())?;
-        let found = transaction.sessions().map(|(name, guest, image)| crate::record::SessionInfo {
-            name: name.to_owned(),
-            guest: self.world().guests.name_of(&guest),
-            has_memory: image.is_some(),
-        });
-        Ok(found.collect())
+    pub fn sessions(&self) -> Result<Vec<SessionInfo>, Error> {
+        crate::session::look::list(self, self.head()?.state)
+    }
+
+    /// Returns one session of the head, and what the store has of it.
+    ///
+    /// # Errors
+    /// There is none of this name, or the store can't be read.
+    pub fn session(&self, name: &str) -> Result<(SessionInfo, SessionSize), Error> {
+        crate::session::look::one(self, name)
+    }
+
+    /// Compares a session in two states: which names appeared, changed and vanished. The states stay as they are.
+    ///
+    /// # Errors
+    /// Neither state has it, its tool has no names to compare, its memory was dropped, it can't be looked at, or the store fails.
+    pub fn session_diff(&self, name: &str, from: StateId, to: StateId) -> Result<NamesDiff, Error> {
+        let (from, to) = (self.host.known_state(from)?, self.host.known_state(to)?);
+        crate::session::names::diff(self, name, from, to)
+    }
+
+    /// Ends a session, if `if_match` is absent, `*` or its etag.
+    ///
+    /// # Errors
+    /// There is none of this name, it is another one by now, the sandbox is busy, or the entry can't be written.
+    pub fn end_session(&self, name: &str, if_match: Option<&str>, actor: &str) -> Result<Moved, Error> {
+        crate::session::look::end(self, name, if_match, actor)
     }
 
     /// Returns the named checkpoints, oldest first.

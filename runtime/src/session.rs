@@ -4,6 +4,8 @@
 //! An instance is entered again only by a call that follows on the very memory it has: the one it left, or another one that it was
 //! given again. Every other call begins with a snapshot. What is kept at hand of all that is the pool's (`session/pool.rs`).
 
+pub(crate) mod look;
+pub(crate) mod names;
 mod pool;
 
 use std::sync::{Arc, PoisonError};

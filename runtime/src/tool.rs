@@ -118,6 +118,7 @@ fn checked(
 ) -> Result<Invocation, Error> {
     let words = match &program {
         Program::Code(code) => std::slice::from_ref(code),
+        Program::Names { .. } => &[],
         Program::Argv(argv) if argv.is_empty() => return Err(refused("argv is empty".to_owned())),
         Program::Argv(argv) if argv.len() > ARGV_MAX => {
             return Err(refused(format!("argv has more than {ARGV_MAX} words")));

@@ -269,6 +269,19 @@ pub(crate) fn children(bytes: &[u8]) -> Result<Vec<NodeId>, CodecError> {
     })
 }
 
+/// Says whether the nodes that a node of an image names are groups of pages, which name none.
+pub(crate) fn names_pages(bytes: &[u8]) -> bool {
+    matches!(decode(bytes), Ok(Decoded::Branch(_)))
+}
+
+/// Returns the size of the memory that an image is of, in bytes, from its first node.
+pub(crate) fn memory_bytes(bytes: &[u8], id: &NodeId) -> Result<u64, StoreError> {
+    match decode(bytes).map_err(|error| damaged(id, error))? {
+        Decoded::Whole { memory_bytes, .. } | Decoded::Change { memory_bytes, .. } => Ok(memory_bytes),
+        Decoded::Branch(_) | Decoded::Group { .. } => Err(damaged(id, CodecError::Range("the kind of a memory image"))),
+    }
+}
+
 /// A memory as an image tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {

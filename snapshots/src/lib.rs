@@ -55,7 +55,7 @@ pub use repair::{Repaired, repair};
 pub use retention::{Expirable, Retention, Trashed, TrashedCheckpoint};
 pub use revert::{Conflict, ConflictReason, Conflicts, Line, PathError, Reverted};
 pub use state::TreeUsage;
-pub use store::{Durability, Hold, Store, StoreOptions, StoreStats};
+pub use store::{Durability, Hold, ImageSize, Store, StoreOptions, StoreStats};
 pub use survey::{DamagedPlace, Survey, SurveyProgress};
 pub use transaction::{Attributes, DirectoryEntry, Kind, Quota, Sealed, Session, Transaction};
 pub use verify::{DamagedState, Problem, Verified};

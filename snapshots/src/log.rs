@@ -45,10 +45,12 @@ pub enum OperationKind {
     Delete = 11,
     /// The sandbox was taken back out of the trash.
     Undelete = 12,
+    /// A session was ended from outside.
+    End = 13,
 }
 
 impl OperationKind {
-    const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Create,
         Self::Call,
         Self::Write,
@@ -61,6 +63,7 @@ impl OperationKind {
         Self::Apply,
         Self::Delete,
         Self::Undelete,
+        Self::End,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -83,6 +86,7 @@ impl OperationKind {
             Self::Apply => "apply",
             Self::Delete => "delete",
             Self::Undelete => "undelete",
+            Self::End => "end",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! which publishes to the index; reading asks the cache, then the index, then a segment.
 
 mod hold;
+mod images;
 mod logs;
 mod nodes;
 mod opening;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 pub use self::hold::Hold;
 use self::hold::Holds;
+pub use self::images::ImageSize;
 pub(crate) use self::nodes::StoredNodes;
 use crate::closure::{Roots, roots_of};
 use crate::collect::barrier::{Barrier, Phase};

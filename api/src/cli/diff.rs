@@ -7,7 +7,7 @@ use super::content;
 use super::failure::{Failure, exit};
 use super::state::{StateName, short};
 use super::{size, terminal};
-use crate::http::types::{Change, ChangeKind, Changes, FileKind};
+use crate::http::types::{Change, ChangeKind, Changes, FileKind, NameChangeKind, NameChanges, NameSide, SessionDiff};
 
 /// Changes that are listed when nothing else is said.
 const LISTED: usize = 40;
@@ -18,7 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   sandglass diff shop                              what the last operation changed
   sandglass diff shop 1                            all since operation 1
-  sandglass diff shop @before 7                    from a checkpoint to operation 7";
+  sandglass diff shop @before 7                    from a checkpoint to operation 7
+  sandglass diff shop --session notes 5            which variables changed since operation 5";
 
 /// Compare two states of a sandbox: what changed, and the lines of small text files.
 #[derive(Debug, Args)]
@@ -36,6 +37,9 @@ pub(crate) struct Diff {
     /// List all changes and show all text files, however many.
     #[arg(long, short)]
     all: bool,
+    /// Compare the names of this session of Python instead of the files.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["stat", "all"])]
+    session: Option<String>,
     /// Exit with 1 if there is a difference.
     #[arg(long)]
     exit_code: bool,
@@ -48,6 +52,12 @@ impl Diff {
             text.as_ref().map(|text| StateName::find(&client, &self.sandbox, text).map(|name| name.word())).transpose()
         };
         let (from, to) = (word(&self.from)?, word(&self.to)?);
+        if let Some(session) = &self.session {
+            let diff = client.session_diff(&self.sandbox, session, from.as_deref(), to.as_deref())?;
+            let code = if self.exit_code && !diff.changes.is_empty() { exit::DIFFERENT } else { exit::OK };
+            names(console, &diff)?;
+            return Ok(code);
+        }
         let limit = self.all.then_some(LIMIT_MAX);
         let diff = client.diff(&self.sandbox, from.as_deref(), to.as_deref(), limit)?;
         let differs = diff.summary != Changes::default() || diff.from != diff.to;
@@ -80,6 +90,44 @@ impl Diff {
         }
         Ok(code)
     }
+}
+
+/// Prints what differs between two states of a session.
+fn names(console: &Console, diff: &SessionDiff) -> Result<(), Failure> {
+    if console.json {
+        return console.object(diff);
+    }
+    let NameChanges { appeared, changed, vanished, unchanged, sampled } = diff.summary;
+    let counts = [(appeared, "appeared"), (changed, "changed"), (vanished, "vanished")];
+    let counts: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let counts = if counts.is_empty() { "no names differ".to_owned() } else { counts.join(", ") };
+    console.print(&format!("{counts}, {unchanged} unchanged ({} to {})", short(&diff.from), short(&diff.to)))?;
+    let shown = |side: &NameSide| {
+        let length = side.length.map_or_else(String::new, |length| format!("[{length}]"));
+        format!("{}{length} {}", terminal::name(&side.type_name), terminal::name(&side.text))
+    };
+    for change in &diff.changes {
+        let (sign, look) = match change.kind {
+            NameChangeKind::Appeared => ("A", Look::Good),
+            NameChangeKind::Changed => ("M", Look::Changed),
+            NameChangeKind::Vanished => ("D", Look::Bad),
+        };
+        let sides: Vec<_> = change.before.iter().chain(&change.after).map(shown).collect();
+        console.print(&format!(
+            "  {} {}: {}",
+            console.paint(look, sign),
+            terminal::name(&change.name),
+            sides.join(" => ")
+        ))?;
+    }
+    if sampled > 0 {
+        console.note(&format!("of {} only parts were compared", size::counted(sampled, "large value", "large values")));
+    }
+    if diff.truncated {
+        console.note("there are more names than were compared");
+    }
+    Ok(())
 }
 
 /// Returns the line about one change.

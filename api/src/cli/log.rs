@@ -113,7 +113,7 @@ fn what(operation: &Operation, call: Option<&Call>) -> String {
             let target = target.or_else(|| detail["state"].as_str().map(short));
             target.map(|target| format!("to {target}{paths}"))
         }
-        _ => of_target.map(|seq| format!("of {seq}")).or_else(|| word("path")),
+        _ => of_target.map(|seq| format!("of {seq}")).or_else(|| word("path")).or_else(|| word("session")),
     };
     text.unwrap_or_default()
 }

@@ -31,6 +31,7 @@ mod retention;
 mod revert;
 mod rm;
 mod serve;
+mod sessions;
 mod show;
 mod size;
 mod state;
@@ -125,6 +126,7 @@ enum Command {
     Ls(ls::Ls),
     Show(show::Show),
     Call(call::Call),
+    Sessions(sessions::Sessions),
     Log(log::Log),
     Diff(diff::Diff),
     Undo(undo::Undo),
@@ -176,6 +178,7 @@ impl Command {
             Self::Ls(ls) => ls.run(console),
             Self::Show(show) => show.run(console),
             Self::Call(call) => call.run(console),
+            Self::Sessions(sessions) => sessions.run(console),
             Self::Log(log) => log.run(console),
             Self::Diff(diff) => diff.run(console),
             Self::Undo(undo) => undo.run(console),

@@ -321,25 +321,6 @@ pub(crate) async fn diff(
     Ok(Answer(diff))
 }
 
-/// List the sessions.
-///
-/// Those of the head state, by name: what goes back or forks takes them along.
-#[utoipa::path(get, path = "/v1/sandboxes/{sandbox}/sessions", tag = "calls",
-    params(("sandbox" = String, Path, description = "Its id or name.")),
-    responses((status = 200, body = types::Page<types::Session>)))]
-pub(crate) async fn sessions(
-    State(service): State<Service>,
-    Path(sandbox): Path<String>,
-) -> Result<Answer<types::Page<types::Session>>, Failure> {
-    let found = service.look_in(sandbox, sandglass_runtime::Sandbox::sessions).await?;
-    let items = found.into_iter().map(|sandglass_runtime::SessionInfo { name, guest, has_memory }| types::Session {
-        name,
-        guest,
-        has_memory,
-    });
-    Ok(Answer(types::Page { items: items.collect(), next_cursor: None }))
-}
-
 /// Cancel a call.
 ///
 /// It ends at once or nearly so, and the state stays the one before it. 409 when it has ended: `undo` takes back what it changed.

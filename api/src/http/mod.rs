@@ -18,6 +18,7 @@ pub(crate) mod output;
 pub(crate) mod page;
 pub(crate) mod problem;
 pub(crate) mod sandboxes;
+pub(crate) mod sessions;
 pub(crate) mod states;
 pub(crate) mod tokens;
 pub(crate) mod tools;

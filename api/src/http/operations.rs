@@ -124,24 +124,34 @@ pub(crate) async fn diff(
     let (limit, only) = (diff_limit(query.limit)?, caller.bound());
     let diff = service
         .look_in(sandbox, move |sandbox| {
-            let named = |text: Option<String>| text.map(|text| state_named(only, sandbox, &text)).transpose();
-            let (from, to) = match (named(query.from)?, named(query.to)?) {
-                (Some(from), Some(to)) => (from, to),
-                (Some(from), None) => (from, sandbox.info()?.state),
-                (None, to) => {
-                    let newest = sandbox.operations_before(None, 1)?.into_iter().next();
-                    let newest = newest.map(|operation| (operation.before.unwrap_or(operation.after), operation.after));
-                    let (before, after) = match newest {
-                        Some(states) => states,
-                        None => (sandbox.info()?.state, sandbox.info()?.state),
-                    };
-                    (before, to.unwrap_or(after))
-                }
-            };
+            let (from, to) = states_between(only, sandbox, query.from.as_deref(), query.to.as_deref())?;
             Ok(view::diff(from.to_string(), to.to_string(), sandbox.diff(Some(from), Some(to), limit)?))
         })
         .await?;
     Ok(Answer(diff))
+}
+
+/// Finds the two states to compare: what the newest operation changed where nothing is said, the head for a newer one.
+pub(crate) fn states_between(
+    only: Option<SandboxId>,
+    sandbox: &Sandbox,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<(StateId, StateId), Error> {
+    let named = |text: Option<&str>| text.map(|text| state_named(only, sandbox, text)).transpose();
+    Ok(match (named(from)?, named(to)?) {
+        (Some(from), Some(to)) => (from, to),
+        (Some(from), None) => (from, sandbox.info()?.state),
+        (None, to) => {
+            let newest = sandbox.operations_before(None, 1)?.into_iter().next();
+            let newest = newest.map(|operation| (operation.before.unwrap_or(operation.after), operation.after));
+            let (before, after) = match newest {
+                Some(states) => states,
+                None => (sandbox.info()?.state, sandbox.info()?.state),
+            };
+            (before, to.unwrap_or(after))
+        }
+    })
 }
 
 pub(crate) fn diff_limit(limit: Option<usize>) -> Result<usize, Failure> {

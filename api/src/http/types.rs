@@ -5,6 +5,7 @@
 
 mod call;
 mod mount;
+mod session;
 mod token;
 mod tool;
 mod tree;
@@ -18,8 +19,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus, Session};
+pub use call::{Call, CallStatus, CallUsage, CallView, CreateCall, OutputEvent, PendingCall, PendingStatus};
 pub use mount::{CreateMount, Mount};
+pub use session::{NameChange, NameChangeKind, NameChanges, NameSide, Session, SessionDiff};
 pub use token::{CreateToken, CreatedToken, Scope, Secret, Token, TokenStatus, UnknownScope};
 pub use tool::{Tool, ToolFunction, ToolKind, ToolUpload, ToolWords};
 pub use tree::{Change, ChangeKind, ChangeSide, Changes, Diff, FileEntry, FileKind, ImportedStates, SkippedEntry};

@@ -241,6 +241,44 @@ pub(crate) fn moved(moved: runtime::Moved) -> types::Moved {
     }
 }
 
+pub(crate) fn session(info: runtime::SessionInfo, size: Option<runtime::SessionSize>) -> types::Session {
+    let runtime::SessionInfo { name, guest, tool, has_memory, memory_bytes, etag: _ } = info;
+    types::Session { name, guest, tool, has_memory, memory_bytes, stored_bytes: size.map(|size| size.stored_bytes) }
+}
+
+pub(crate) fn session_diff(diff: runtime::NamesDiff, session: String) -> types::SessionDiff {
+    let side = |runtime::NameSide { kind, text, length, is_whole }| types::NameSide {
+        type_name: kind,
+        text,
+        length,
+        whole: is_whole,
+    };
+    let changes = diff.changes.into_iter().map(|change| types::NameChange {
+        name: change.name,
+        kind: match change.kind {
+            runtime::NameChangeKind::Appeared => types::NameChangeKind::Appeared,
+            runtime::NameChangeKind::Changed => types::NameChangeKind::Changed,
+            runtime::NameChangeKind::Vanished => types::NameChangeKind::Vanished,
+        },
+        before: change.before.map(side),
+        after: change.after.map(side),
+    });
+    types::SessionDiff {
+        session,
+        from: diff.from.to_string(),
+        to: diff.to.to_string(),
+        summary: types::NameChanges {
+            appeared: diff.appeared,
+            changed: diff.changed,
+            vanished: diff.vanished,
+            unchanged: diff.unchanged,
+            sampled: diff.sampled,
+        },
+        changes: changes.collect(),
+        truncated: !diff.is_complete,
+    }
+}
+
 pub(crate) fn checkpoint(checkpoint: runtime::Checkpoint) -> types::Checkpoint {
     types::Checkpoint {
         name: checkpoint.name,

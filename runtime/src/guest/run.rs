@@ -67,6 +67,20 @@ pub(crate) enum Program {
     Code(String),
     /// A command line. For Python its first word is `python`, `python3` or a name like `python3.14`.
     Argv(Vec<String>),
+    /// No program: what the names of a Python session stand for; `is_plain` runs no code of the session at all.
+    Names { is_plain: bool },
+}
+
+impl Program {
+    /// Returns the code of a turn of a session.
+    fn code(&self) -> Result<Vec<u8>, GuestError> {
+        let what = match self {
+            Self::Code(code) if !code.contains('\0') => return Ok(code.clone().into_bytes()),
+            Self::Code(_) => "the code",
+            Self::Argv(_) | Self::Names { .. } => "a session takes code, no argv; an argument",
+        };
+        Err(GuestError::InvalidArgument { what })
+    }
 }
 
 /// A program and its surroundings.
@@ -229,21 +243,24 @@ impl Guest {
     }
 
     /// Returns a program that goes on with a session.
-    fn session_program(&self, exec: Exec, session: Resumed, code: &str) -> Result<kernel::Program, GuestError> {
+    fn session_program(&self, exec: Exec, session: Resumed, program: &Program) -> Result<kernel::Program, GuestError> {
         let Resumed { begin, descriptors, left, life } = session;
-        let (code, life) = (code.as_bytes().to_vec(), life.into_bytes());
+        let life = life.into_bytes();
         match &self.interface {
             Interface::Wasi(guest) if self.images().is_some() => {
                 // See `turn` in guests/python/boot.py.
                 const TURN: &str = "import _sandglass; _sandglass.turn()";
-                let words = ["python3", "-c", TURN].map(|word| word.as_bytes().to_vec());
-                let args = words.into_iter().chain([code, life]).collect();
+                let bytes = |word: &str| word.as_bytes().to_vec();
+                let args = match program {
+                    Program::Names { is_plain } => names(*is_plain).map(bytes).into(),
+                    _ => ["python3", "-c", TURN].map(bytes).into_iter().chain([program.code()?, life]).collect(),
+                };
                 Ok(guest.session_program(Exec { args, env: exec.env }, begin, descriptors, left))
             }
             Interface::Linux(guest) if self.images().is_some() => {
                 let name = self.code.first().map(|word| word.as_bytes().to_vec()).unwrap_or_default();
                 let start = Exec { args: vec![name.clone()], env: exec.env };
-                let turn = Turn { start, args: vec![name, code, life] };
+                let turn = Turn { start, args: vec![name, program.code()?, life] };
                 Ok(super::session::linux_program(guest, turn, begin, descriptors, left))
             }
             _ => Err(GuestError::NoSessions { guest: self.name.clone() }),
@@ -290,7 +307,7 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Run, GuestError> {
     let exec = Exec { args: invocation.arguments(guest)?, env: invocation.environment()? };
     let program = match session {
         None => guest.program(exec),
-        Some(session) => guest.session_program(exec, session, invocation.code()?)?,
+        Some(session) => guest.session_program(exec, session, &invocation.program)?,
     };
     let root = guests.root(pins)?;
     let mounts = root.mounts().iter().cloned().chain(mounts).collect();
@@ -348,6 +365,7 @@ impl Invocation {
     fn arguments(&self, guest: &Guest) -> Result<Vec<Vec<u8>>, GuestError> {
         let words = match &self.program {
             Program::Code(code) => guest.code.iter().chain([code]).cloned().collect(),
+            Program::Names { is_plain } => names(*is_plain).map(str::to_owned).into(),
             Program::Argv(words) => {
                 let program = words.first().map_or("", String::as_str);
                 if matches!(guest.interface, Interface::Wasi(_)) && !is_python(program) {
@@ -362,15 +380,6 @@ impl Invocation {
         Ok(words.into_iter().map(String::into_bytes).collect())
     }
 
-    /// Returns the code of a turn of a session.
-    fn code(&self) -> Result<&str, GuestError> {
-        match &self.program {
-            Program::Code(code) if code.contains('\0') => Err(GuestError::InvalidArgument { what: "the code" }),
-            Program::Code(code) => Ok(code),
-            Program::Argv(_) => Err(GuestError::InvalidArgument { what: "a session takes code, no argv; an argument" }),
-        }
-    }
-
     fn environment(&self) -> Result<Vec<Vec<u8>>, GuestError> {
         let mut env: BTreeMap<&str, &str> = ENVIRONMENT.into_iter().collect();
         env.extend(self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -381,6 +390,12 @@ impl Invocation {
         }
         Ok(env.into_iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect())
     }
+}
+
+/// Returns the arguments of a look at a session's names. The program goes along: the session may have been made by another version.
+const fn names(is_plain: bool) -> [&'static str; 4] {
+    const NAMES: &str = include_str!("../../../guests/python/names.py");
+    ["python3", "-c", NAMES, if is_plain { "plain" } else { "full" }]
 }
 
 /// Tells whether a command of this name is the interpreter.

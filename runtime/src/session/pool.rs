@@ -159,6 +159,13 @@ impl Pool {
         self.tidy(inner);
     }
 
+    /// Lets go of the instance of one session.
+    pub(crate) fn forget_one(self: &Arc<Self>, sandbox: SandboxId, name: &str) {
+        let mut inner = self.lock();
+        drop(inner.let_go(&(sandbox, name.to_owned())));
+        self.tidy(inner);
+    }
+
     /// Returns what is at hand.
     pub(crate) fn stats(&self) -> PoolStats {
         let inner = self.lock();

@@ -11,7 +11,7 @@ use crate::id::{CallId, EntryId, SandboxId, StateId, Timestamp};
 use crate::node::{NodeKind, node_id};
 
 /// The newest version of an entry's bytes. What version 1 can tell is still written as version 1.
-pub(super) const ENTRY_VERSION: u32 = 2;
+pub(super) const ENTRY_VERSION: u32 = 3;
 
 const OPERATION: u8 = 1;
 const CHECKPOINT: u8 = 2;
@@ -124,7 +124,11 @@ impl EntryBody {
     const fn version(&self) -> u64 {
         match self {
             Self::Expired { .. } | Self::Purged => 2,
-            Self::Operation(operation) if matches!(operation.kind, OperationKind::Undelete) => 2,
+            Self::Operation(operation) => match operation.kind {
+                OperationKind::Undelete => 2,
+                OperationKind::End => 3,
+                _ => 1,
+            },
             _ => 1,
         }
     }
@@ -277,7 +281,7 @@ mod tests {
 
     fn operation() -> impl Strategy<Value = Operation> {
         (
-            0..11usize,
+            0..OperationKind::ALL.len(),
             any::<(Option<[u8; 32]>, [u8; 32], u64, Option<u64>, u64, Vec<u8>)>(),
             ".{0,9}",
             proptest::option::of(call()),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::Transaction;
 use crate::error::StoreError;
-use crate::id::NodeId;
+use crate::id::{NodeId, StateId};
 use crate::node::{NodeBatch, NodeKind};
-use crate::state::SessionImage;
+use crate::state::{SessionImage, State};
 
 /// A session at rest, as a state keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,22 @@ impl Transaction {
             bytes.extend_from_slice(&descriptors);
             self.session_nodes.insert(bytes)
         });
-        let image = SessionImage { name, guest, image, globals, descriptors };
+        self.set_session(SessionImage { name, guest, image, globals, descriptors });
+    }
+
+    /// Takes a session as another state has it, in place of one of the same name; says whether it has one. The state has to be
+    /// kept until this one is in a log.
+    ///
+    /// # Errors
+    /// There is no such state, or the store could not be read.
+    pub fn take_session(&mut self, from: StateId, name: &str) -> Result<bool, StoreError> {
+        let state = State::load(self.nodes.source(), from)?;
+        let Some(image) = state.sessions.into_iter().find(|session| session.name == name) else { return Ok(false) };
+        self.set_session(image);
+        Ok(true)
+    }
+
+    fn set_session(&mut self, image: SessionImage) {
         let sessions = Arc::make_mut(&mut self.sessions);
         match sessions.binary_search_by(|session| session.name.cmp(&image.name)) {
             Ok(place) if sessions[place] == image => return,

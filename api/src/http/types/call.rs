@@ -36,17 +36,6 @@ pub struct CreateCall {
     pub dry_run: bool,
 }
 
-/// A session: an interpreter that goes on from call to call.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Session {
-    /// Its name.
-    pub name: String,
-    /// The guest that it is an instance of.
-    pub guest: String,
-    /// Whether its memory is there; without, its next call begins anew.
-    pub has_memory: bool,
-}
-
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
