@@ -1,12 +1,15 @@
 //! Sessions: an interpreter that goes on from call to call, and goes back, forks and restarts with its sandbox.
 
+mod ends;
+mod kill;
+mod names;
 mod pandas;
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, User};
+use crate::support::Server;
 
 /// Runs code in a session and returns the call.
 fn call(server: &Server, sandbox: &str, session: &str, code: &str) -> Value {
@@ -116,34 +119,58 @@ fn an_end_leaves_session_and_files_as_they_were() {
     assert_eq!(result(server, "session-ends", "s", "x"), "1");
 }
 
+/// What draws numbers at random, each time another one.
+const DRAWS: [&str; 16] = [
+    "random.random()",
+    "random.getrandbits(64)",
+    "random.SystemRandom().random()",
+    "random.Random().random()",
+    "tuple(random.sample(range(10**9), 3))",
+    "random.randbytes(8)",
+    "uuid.uuid1()",
+    "uuid.uuid4()",
+    "uuid.uuid6()",
+    "uuid.uuid7()",
+    "secrets.token_hex(8)",
+    "secrets.randbelow(2**60)",
+    "os.urandom(8)",
+    "tempfile.mktemp()",
+    "tempfile.mkstemp()[1]",
+    "tempfile.mkdtemp()",
+];
+
 #[test]
 fn forks_go_their_own_ways_and_draw_their_own_numbers() {
+    const FORKS: usize = 64;
     let server = Server::shared();
     server.create("session-warm");
     let run = |code: &str| result(server, "session-warm", "s", code);
-    run(
-        "import random, uuid, secrets, tempfile\ntable = list(range(50_000)); tempfile.mktemp(); uuid.uuid1(); random.seed(5)",
-    );
-    let forks = server.post("/v1/sandboxes/session-warm/fork", &json!({ "count": 16 })).ok(201);
-    let draw =
-        "random.random(), random.getrandbits(64), uuid.uuid4(), uuid.uuid1(), secrets.token_hex(8), tempfile.mktemp()";
-    let drawn: HashSet<String> = forks["sandboxes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|fork| {
-            let id = fork["id"].as_str().unwrap();
-            assert_eq!(result(server, id, "s", "table.append(1); len(table)"), "50001");
-            let drawn = result(server, id, "s", draw);
-            drawn.split(", ").map(str::to_owned).collect::<Vec<_>>()
-        })
-        .collect();
-    assert_eq!(drawn.len(), 16 * 6, "clones draw different numbers");
+    // All have been used, so that what they have drawn ahead is in the memory that is copied.
+    let draws = format!("({})", DRAWS.join(", "));
+    run(&format!(
+        "import os, random, uuid, secrets, tempfile\ntable = list(range(50_000)); {draws}; random.gauss(0, 1); random.seed(5)"
+    ));
+    let forks = server.post("/v1/sandboxes/session-warm/fork", &json!({ "count": FORKS })).ok(201);
+    let draw = format!("print(*map(repr, {draws}), repr(random.gauss(0, 1)), sep='\\n')");
+    let mut drawn = HashSet::new();
+    for fork in forks["sandboxes"].as_array().unwrap() {
+        let id = fork["id"].as_str().unwrap();
+        let first = call(server, id, "s", &draw);
+        drawn.extend(first["stdout"].as_str().unwrap().lines().map(str::to_owned));
+        assert_eq!(result(server, id, "s", "table.append(1); len(table)"), "50001");
+    }
+    assert_eq!(drawn.len(), FORKS * (DRAWS.len() + 1), "clones draw different numbers");
+    // What a restore brings back draws anew, too.
+    let state = server.get("/v1/sandboxes/session-warm").ok(200)["state"].clone();
     assert_eq!(
         run("len(table), random.random()"),
         "(50000, 0.6229016948897019)",
-        "and nothing changes for the one they came from"
+        "nothing changes for the one they came from"
     );
+    server.post("/v1/sandboxes/session-warm/restore", &json!({ "state": state })).ok(200);
+    let again = call(server, "session-warm", "s", &draw);
+    drawn.extend(again["stdout"].as_str().unwrap().lines().map(str::to_owned));
+    assert_eq!(drawn.len(), (FORKS + 1) * (DRAWS.len() + 1));
 }
 
 #[test]
@@ -210,75 +237,6 @@ fn sessions_survive_the_service() {
     let data = server.stop();
     let server = Server::start_over(data);
     assert_eq!(result(&server, "session-kept", "s", "len(x)"), "30");
-}
-
-#[test]
-fn a_session_is_ended_and_an_undo_brings_it_back() {
-    let server = Server::shared();
-    server.create("session-ended");
-    let run = |code: &str| result(server, "session-ended", "s", code);
-    run("x = bytes(1 << 20); f = open('log', 'w+'); f.write('kept'); f.flush()");
-    result(server, "session-ended", "other", "y = 7");
-    let path = "/v1/sandboxes/session-ended/sessions/s";
-    let seen = server.get(path);
-    let session = seen.ok(200);
-    assert!(session["memory_bytes"].as_u64().unwrap() > session["stored_bytes"].as_u64().unwrap(), "{session}");
-    assert!(session["stored_bytes"].as_u64().unwrap() > 1 << 20, "{session}");
-    let tag = seen.header("etag").to_owned();
-    run("x = 2");
-    // Somebody went on with it since.
-    server.request("DELETE", path).header("if-match", &tag).send().problem(412, "precondition_failed");
-    let tag = server.get(path).header("etag").to_owned();
-    let ended = server.request("DELETE", path).header("if-match", &tag).send().ok(200);
-    assert_eq!(
-        (&ended["operation"]["kind"], &ended["operation"]["detail"]),
-        (&json!("end"), &json!({ "session": "s" }))
-    );
-    assert_ne!(ended["before"], ended["after"]);
-    assert_eq!(ended["changes"]["modified"], 0, "files stay: {ended}");
-    server.delete(path).problem(404, "no_such_session");
-    server.get(path).problem(404, "no_such_session");
-    let names = || {
-        let listed = server.get("/v1/sandboxes/session-ended/sessions").ok(200);
-        let names = listed["items"].as_array().unwrap().iter().map(|session| session["name"].clone());
-        names.collect::<Vec<_>>()
-    };
-    assert_eq!(names(), ["other"]);
-    undo(server, "session-ended", 1);
-    assert_eq!(run("x, f.tell(), open('log').read()"), "(2, 4, 'kept')");
-    // Two calls went on with it: the end is what a redo would have brought back, and it is gone.
-    let ended = server.delete(path).ok(200);
-    assert_eq!(run("'x' in dir()"), "False", "the next call begins a new one");
-    let revert = json!({ "seq": ended["operation"]["seq"] });
-    let reverted = |code| server.post("/v1/sandboxes/session-ended/revert", &revert).problem(409, code);
-    reverted("session_exists");
-    server.delete(path).ok(200);
-    server.put_file("session-ended", "/workspace/later", b"later");
-    server.post("/v1/sandboxes/session-ended/revert", &revert).ok(200);
-    assert_eq!(run("x, open('later').read()"), "(2, 'later')", "it is back, and what came later stays");
-    reverted("session_exists");
-    assert_eq!(result(server, "session-ended", "other", "y"), "7");
-}
-
-#[test]
-fn an_ended_session_stays_ended_over_restarts_and_stores() {
-    let server = Server::start();
-    server.create("session-over");
-    result(&server, "session-over", "s", "x = 1");
-    server.delete("/v1/sandboxes/session-over/sessions/s").ok(200);
-    let server = Server::start_over(server.kill());
-    assert_eq!(server.get("/v1/sandboxes/session-over/sessions").ok(200)["items"], json!([]));
-    let verified = server.post("/v1/store/verify", &json!({})).ok(200);
-    assert_eq!(verified["whole"], true, "{verified}");
-    undo(&server, "session-over", 1);
-    assert_eq!(result(&server, "session-over", "s", "x"), "1");
-    let user = User::of(&server);
-    let listed = user.run(["sessions", "session-over"]).ok();
-    assert!(listed.contains("python") && listed.contains("MiB"), "{listed}");
-    assert!(user.run(["sessions", "show", "session-over", "s"]).ok().contains("in the store"));
-    assert_eq!(user.run(["sessions", "rm", "session-over", "s"]).ok(), "s ended\n");
-    user.run(["sessions", "rm", "session-over", "s"]).fails(127, "no session `s`");
-    assert!(user.run(["log", "session-over"]).ok().lines().any(|line| line.contains(" end ") && line.ends_with(" s")));
 }
 
 #[test]

@@ -7,6 +7,8 @@
 pub(crate) mod look;
 pub(crate) mod names;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError};
 

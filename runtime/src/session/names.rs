@@ -19,7 +19,7 @@ use crate::sandbox::Sandbox;
 use crate::wasi::{Output, Stream};
 
 /// What a look may use: seconds of CPU time and on the clock, memory beside that of calls, and what code of the session prints.
-const CPU_SECONDS: u64 = 4;
+const CPU_SECONDS: u64 = 2;
 const WALL: Duration = Duration::from_secs(20);
 const MEMORY_BYTES: u64 = 64 << 20;
 const OUTPUT_BYTES: u64 = 64 << 10;

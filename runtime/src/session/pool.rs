@@ -149,6 +149,13 @@ impl Pool {
         }
     }
 
+    /// Lets go of the instance of one session.
+    pub(super) fn forget_one(self: &Arc<Self>, sandbox: SandboxId, name: &str) {
+        let mut inner = self.lock();
+        inner.let_go(&(sandbox, name.to_owned()));
+        self.tidy(inner);
+    }
+
     /// Lets go of the instances of a sandbox's sessions.
     pub(crate) fn forget(self: &Arc<Self>, sandbox: SandboxId) {
         let mut inner = self.lock();

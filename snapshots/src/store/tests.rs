@@ -6,6 +6,7 @@ mod faults;
 mod living;
 mod machine;
 mod rot;
+mod sessions;
 mod together;
 
 use std::path::Path;

@@ -1,0 +1,126 @@
+//! The service, killed while sessions commit: what was answered is in their memory, and memory and files are of one state.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::result;
+use crate::support::{Server, User};
+
+const SESSIONS: usize = 4;
+
+/// Counts in memory and in a file, and writes enough memory that images are of every kind.
+const TURN: &str = "
+n = globals().get('n', 0) + 1
+open('n', 'w').write(str(n))
+log = globals().get('log', []); log.append(n)
+table = globals().get('table') or bytearray(4 << 20)
+table[n * 4099 % len(table)] = n & 255
+if n % 9 == 0: table[:] = bytes([n & 255]) * len(table)
+n";
+
+/// What memory and files say in one call: the count, whether all of it fits together.
+const LOOK: &str = "n, int(open('n').read()), log[-1], len(log) == n, table[n * 4099 % len(table)] == n & 255";
+
+/// How many times the service is killed: some, or what the environment says.
+fn rounds() -> u64 {
+    std::env::var("SANDGLASS_SESSION_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25)
+}
+
+/// What a session's count is: as it was answered, and what it may be instead, if the last request was not answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    count: u64,
+    perhaps: Option<u64>,
+}
+
+/// Goes on with one session, and back, until the service is gone.
+fn load(url: &str, token: &str, number: usize, known: &Mutex<Known>, is_over: &AtomicBool, answers: &AtomicU64) {
+    let agent = ureq::Agent::new_with_config(
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20))).build(),
+    );
+    let post = |path: &str, body: &Value| -> Option<Value> {
+        let path = format!("{url}/v1/sandboxes/counting-{number}/{path}");
+        let sent = agent.post(&path).header("authorization", &format!("Bearer {token}")).send_json(body);
+        let mut answer = sent.ok().filter(|answer| answer.status().is_success())?;
+        answer.body_mut().read_json().ok()
+    };
+    let mut turn = 0u64;
+    while !is_over.load(Ordering::SeqCst) {
+        turn += 1;
+        let before = known.lock().unwrap().count;
+        let goes_back = turn.is_multiple_of(6) && before > 1;
+        let next = if goes_back { before - 1 } else { before + 1 };
+        known.lock().unwrap().perhaps = Some(next);
+        let answer = if goes_back {
+            post("undo", &json!({}))
+        } else {
+            post("calls", &json!({ "tool": "python", "session": "s", "arguments": { "code": TURN } }))
+        };
+        let Some(answer) = answer else { return };
+        if !goes_back {
+            assert_eq!(answer["result"].as_str(), Some(&*next.to_string()), "{answer}");
+        }
+        answers.fetch_add(1, Ordering::SeqCst);
+        *known.lock().unwrap() = Known { count: next, perhaps: None };
+    }
+}
+
+#[test]
+fn a_killed_service_has_lost_no_memory_that_it_answered() {
+    let mut server = Server::start();
+    for number in 0..SESSIONS {
+        server.create(&format!("counting-{number}"));
+        result(&server, &format!("counting-{number}"), "s", TURN);
+    }
+    let known = [(); SESSIONS].map(|()| Mutex::new(Known { count: 1, perhaps: None }));
+    let answers = AtomicU64::new(0);
+    let (mut slowest, mut more) = (Duration::ZERO, 0u64);
+    let mut random = 0x0dd_c0de_u64;
+    for round in 0..rounds() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let lifetime = Duration::from_millis(10 + (random >> 33) % 250);
+        let is_over = AtomicBool::new(false);
+        let (url, token) = (server.url(), server.token().to_owned());
+        let data = std::thread::scope(|scope| {
+            for (number, known) in known.iter().enumerate() {
+                let (url, token, is_over, answers) = (&url, &token, &is_over, &answers);
+                scope.spawn(move || load(url, token, number, known, is_over, answers));
+            }
+            std::thread::sleep(lifetime);
+            let data = server.kill();
+            is_over.store(true, Ordering::SeqCst);
+            data
+        });
+        let begun = Instant::now();
+        server = Server::start_over(data);
+        slowest = slowest.max(begun.elapsed());
+        for (number, known) in known.iter().enumerate() {
+            let mut known = known.lock().unwrap();
+            let body = json!({ "tool": "python", "session": "s", "arguments": { "code": LOOK }, "dry_run": true });
+            let found = server.post(&format!("/v1/sandboxes/counting-{number}/calls"), &body).ok(200);
+            let says = |count: u64| format!("({count}, {count}, {count}, True, True)");
+            let found = found["result"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned();
+            if found != says(known.count) {
+                let perhaps = known.perhaps.map(says);
+                assert_eq!(Some(&found), perhaps.as_ref(), "round {round}, session {number}: {known:?}");
+                known.count = known.perhaps.unwrap();
+                more += 1;
+            }
+            known.perhaps = None;
+        }
+    }
+    assert!(answers.load(Ordering::SeqCst) > rounds() * 2, "there was no load");
+    let data: TempDir = server.stop();
+    let told = User::alone().run(["store", "verify", "--data", data.path().to_str().unwrap(), "--json"]).json(0);
+    assert_eq!(told["whole"], json!(true));
+    println!(
+        "{} kills, {} answered calls and undos of sessions, 0 lost, {more} done and not answered, slowest start {:.2} s",
+        rounds(),
+        answers.load(Ordering::SeqCst),
+        slowest.as_secs_f64(),
+    );
+}
