@@ -10,7 +10,7 @@ fn a_session_is_ended_and_an_undo_brings_it_back() {
     let server = Server::shared();
     server.create("session-ended");
     let run = |code: &str| result(server, "session-ended", "s", code);
-    run("x = bytes(1 << 20); f = open('log', 'w+'); f.write('kept'); f.flush()");
+    run("x = bytes(range(256)) * 4096; f = open('log', 'w+'); f.write('kept'); f.flush()");
     result(server, "session-ended", "other", "y = 7");
     let path = "/v1/sandboxes/session-ended/sessions/s";
     let seen = server.get(path);

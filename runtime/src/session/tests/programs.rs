@@ -68,7 +68,7 @@ fn statement() -> impl Strategy<Value = String> {
         2 => (0..3u8, 0..70_000u32, any::<u8>()).prop_map(|(number, at, byte)| format!("b{number}[{at}] = {byte}")),
         1 => (0..3u8).prop_map(|number| format!("b{number} = bytes(1 << 20); b{number} = len(b{number}), sum(b{number})")),
         1 => Just("async def c(n):\n    import asyncio\n    await asyncio.sleep(0)\n    return n * 2\nprint(await c(4))".to_owned()),
-        1 => Just("import gc; gc.collect()".to_owned()),
+        1 => Just("import gc; gc.collect(); None".to_owned()),
         1 => Just("l = []\nfor n in range(20000): l.append({n: [n]})\ndel l".to_owned()),
     ]
 }
