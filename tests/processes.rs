@@ -38,6 +38,23 @@ fn bash_is_bash() {
 }
 
 #[test]
+fn what_is_installed_by_hand_is_a_command() {
+    let server = Server::shared();
+    server.create("shell-installed");
+    let run = |command: &str| printed(server, "shell-installed", command);
+    run(
+        "mkdir -p /usr/local/bin; printf '#!/bin/sh\\necho by hand\\n' > /usr/local/bin/tool; chmod +x /usr/local/bin/tool",
+    );
+    assert_eq!(
+        run("tool; command -v tool; cd /usr/local/bin; pwd; ls; cd ../..; ls -d bin local"),
+        "by hand\n/usr/local/bin/tool\n/usr/local/bin\ntool\nbin\nlocal\n"
+    );
+    assert_eq!(shell(server, "shell-installed", "echo > /usr/bin/tool")["exit_code"], 1);
+    server.post("/v1/sandboxes/shell-installed/undo", &json!({})).ok(200);
+    assert_eq!(shell(server, "shell-installed", "tool")["exit_code"], 127);
+}
+
+#[test]
 fn commands_work_together_and_are_taken_back() {
     let server = Server::shared();
     server.create("shell-commands");

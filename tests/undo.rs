@@ -68,7 +68,7 @@ fn a_removed_workspace_comes_back_whole() {
     assert!(listing.len() >= 14, "{}", listing.len());
     let call = server.call("whole", "import shutil; shutil.rmtree('/workspace')");
     assert_eq!(call["status"], "ok", "{call}");
-    assert_eq!(exported(server, call["after"].as_str().unwrap()).len(), 1, "only /tmp is left");
+    assert_eq!(exported(server, call["after"].as_str().unwrap()).len(), 4, "only /tmp and /usr/local/bin are left");
     let undone = server.post("/v1/sandboxes/whole/undo", &json!({})).ok(200);
     assert_eq!(undone["after"], before.as_str());
     assert_eq!(exported(server, &before), listing);

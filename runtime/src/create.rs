@@ -5,7 +5,7 @@ use std::path::Path;
 use sandglass_policy::{Access, Policy};
 use sandglass_snapshots::{
     Draft, EntryBody, FsError, ImportOptions, ImportProgress, Inode, NodeBatch, Operation, OperationKind, Quota,
-    SandboxId, StateId, Transaction, import_directory,
+    SandboxId, StateId, Timestamp, Transaction, import_directory,
 };
 
 use crate::error::Error;
@@ -125,7 +125,19 @@ fn fork_of(host: &Host, parent: &Sandbox, state: Option<StateId>, name: String) 
     Ok(First { kind: OperationKind::Fork, state, nodes: NodeBatch::new(), generation: head.generation + 1, detail })
 }
 
-/// Builds a first state: `/tmp`, `/workspace` (from a directory of the host, if one is given) and the policy's mounts.
+/// Makes the directories that every sandbox begins with, but its `/workspace`: `/tmp`, as shared as anywhere, and
+/// `/usr/local/bin` for commands that are installed by hand.
+pub(crate) fn lay_out(transaction: &mut Transaction, now: Timestamp) -> Result<(), FsError> {
+    transaction.create_directory(Inode::ROOT, b"tmp", 0o1777, now)?;
+    let mut directory = Inode::ROOT;
+    for name in [&b"usr"[..], b"local", b"bin"] {
+        directory = transaction.create_directory(directory, name, 0o755, now)?;
+    }
+    Ok(())
+}
+
+/// Builds a first state: what every sandbox has, `/workspace` (from a directory of the host, if one is given) and the policy's
+/// mounts.
 fn empty(
     host: &Host,
     name: String,
@@ -139,7 +151,7 @@ fn empty(
     let hashes = pins.iter().map(|pin| (pin.tool.clone(), pin.hash)).collect();
     let mut transaction = host.world.store.begin_empty(hashes, quota);
     let now = host.world.clock.now();
-    transaction.create_directory(Inode::ROOT, b"tmp", 0o777, now)?;
+    lay_out(&mut transaction, now)?;
     match workspace {
         Some(directory) => bring_in(host, &mut transaction, directory, Inode::ROOT, WORKSPACE, progress)?,
         None => drop(transaction.create_directory(Inode::ROOT, WORKSPACE, 0o755, now)?),

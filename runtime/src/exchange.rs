@@ -9,7 +9,7 @@ use sandglass_snapshots::{
     import_tar,
 };
 
-use crate::create::WORKSPACE;
+use crate::create::{WORKSPACE, lay_out};
 use crate::error::{Error, ErrorKind};
 use crate::host::Host;
 
@@ -188,7 +188,7 @@ impl Host {
         let pins = self.guests().pins()?;
         let mut transaction = store.begin_empty(pins.into_iter().map(|pin| (pin.tool, pin.hash)).collect(), quota);
         let now = self.world.clock.now();
-        transaction.create_directory(Inode::ROOT, b"tmp", 0o777, now)?;
+        lay_out(&mut transaction, now)?;
         transaction.attach(Inode::ROOT, WORKSPACE, &imported, now)?;
         let sealed = transaction.seal()?;
         let hold = store.hold();

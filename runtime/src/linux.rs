@@ -247,6 +247,7 @@ async fn system_call(mut caller: Caller<'_, Linux>, number: u32, arguments: [u32
         let (outcome, waits_until, is_interrupted) = {
             let mut state = linux.kernel.lock();
             state.ring(linux.pid);
+            state.heed(linux.pid);
             let alarm = state.process(linux.pid).ok().and_then(|process| process.alarm).map(|(time, _)| time);
             let guest = Guest::new(memory);
             let mut call = Call { guest, state, pid: linux.pid, deadline: &mut linux.deadline, arguments };

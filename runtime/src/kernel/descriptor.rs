@@ -17,11 +17,13 @@ pub(crate) struct Descriptors {
     table: Vec<Option<(OpenFileId, FdFlags)>>,
     open: usize,
     open_max: u32,
+    /// A lower number that no descriptor shall reach, if the process set one.
+    lowered: Option<u32>,
 }
 
 impl Descriptors {
     pub(crate) const fn new(open_max: u32) -> Self {
-        Self { table: Vec::new(), open: 0, open_max }
+        Self { table: Vec::new(), open: 0, open_max, lowered: None }
     }
 
     pub(crate) fn get(&self, fd: u32) -> Result<(OpenFileId, FdFlags), Fault> {
@@ -39,7 +41,24 @@ impl Descriptors {
         if self.open >= self.open_max as usize {
             return Err(Fault::limit(Limit::OpenFiles, u64::from(self.open_max)));
         }
+        if self.lowered.is_some() && self.free(0) >= self.limit() as usize {
+            return Err(Errno::EMFILE.into());
+        }
         Ok(())
+    }
+
+    /// Returns the lowest free number that is not below `lowest`.
+    fn free(&self, lowest: u32) -> usize {
+        let mut number = lowest as usize;
+        while self.table.get(number).is_some_and(Option::is_some) {
+            number += 1;
+        }
+        number
+    }
+
+    /// Sets the number that no new descriptor reaches; it can't be more than the call's own.
+    pub(crate) const fn lower(&mut self, limit: u32) {
+        self.lowered = Some(limit);
     }
 
     /// Gives the lowest free number that is not below `lowest`, as POSIX does.
@@ -48,11 +67,10 @@ impl Descriptors {
         if lowest >= self.limit() {
             return Err(Errno::EINVAL.into());
         }
-        let mut number = lowest as usize;
-        while self.table.get(number).is_some_and(Option::is_some) {
-            number += 1;
+        let fd = u32::try_from(self.free(lowest)).map_err(|_| Errno::EMFILE)?;
+        if fd >= self.limit() {
+            return Err(Errno::EMFILE.into());
         }
-        let fd = u32::try_from(number).map_err(|_| Errno::EMFILE)?;
         self.put(fd, id, flags)?;
         Ok(fd)
     }
@@ -84,6 +102,10 @@ impl Descriptors {
 
     /// The number that no descriptor reaches: shells keep some high ones for themselves.
     pub(crate) const fn limit(&self) -> u32 {
-        self.open_max.saturating_add(1024)
+        let all = self.open_max.saturating_add(1024);
+        match self.lowered {
+            Some(lowered) if lowered < all => lowered,
+            _ => all,
+        }
     }
 }

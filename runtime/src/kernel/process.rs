@@ -75,6 +75,8 @@ pub(crate) struct Process {
     pub(crate) alarm: Option<(Duration, Duration)>,
     /// Linear memory of its instance.
     pub(super) memory_bytes: u64,
+    /// Resource limits that were set, by number: soft and hard.
+    pub(crate) limits: BTreeMap<u32, (u64, u64)>,
     dispositions: [Disposition; signal::LAST as usize + 1],
     /// None while it runs; afterwards it is there until its parent has heard of it.
     status: Option<Status>,
@@ -145,6 +147,7 @@ impl Processes {
             restarting: 0,
             alarm: None,
             memory_bytes: 0,
+            limits: BTreeMap::new(),
             dispositions: [Disposition::Default; signal::LAST as usize + 1],
             status: None,
         };
@@ -262,9 +265,27 @@ impl State {
             return Err(Errno::ESRCH.into());
         }
         if number > 0 {
-            meant.into_iter().for_each(|pid| self.signal(pid, number));
+            for pid in meant {
+                if pid == sender { self.signal(pid, number) } else { self.post(pid, number) }
+            }
         }
         Ok(())
+    }
+
+    /// Leaves a signal for a process, which hears of it when its turn comes: whoever sends one goes on first, as on a machine.
+    fn post(&mut self, pid: Pid, number: u32) {
+        let Some(process) = self.processes.get_mut(pid).filter(|process| process.is_running()) else { return };
+        if !process.drops(number) {
+            process.pending |= signal::bit(number);
+            self.changed();
+        }
+    }
+
+    /// Ends a process for which a signal was left that ends it.
+    pub(crate) fn heed(&mut self, pid: Pid) {
+        if let Some(number) = self.processes.get(pid).filter(|process| process.is_running()).and_then(Process::fatal) {
+            self.exit(pid, Status::Signaled(number));
+        }
     }
 
     /// Says what a process does about a signal from now on.
@@ -283,12 +304,8 @@ impl State {
 
     /// Sets which signals wait, and lets those through that no longer do.
     pub(crate) fn set_blocked(&mut self, pid: Pid, blocked: u64) -> Result<(), Fault> {
-        let process = self.process_mut(pid)?;
-        process.blocked = blocked & !(signal::bit(signal::KILL) | signal::bit(signal::STOP));
-        let fatal = process.fatal();
-        if let Some(number) = fatal {
-            self.exit(pid, Status::Signaled(number));
-        }
+        self.process_mut(pid)?.blocked = blocked & !(signal::bit(signal::KILL) | signal::bit(signal::STOP));
+        self.heed(pid);
         Ok(())
     }
 

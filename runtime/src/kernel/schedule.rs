@@ -108,6 +108,7 @@ impl Future for Task {
         {
             let mut state = self.kernel.lock();
             state.ring(self.pid);
+            state.heed(self.pid);
             if state.ended(self.pid).is_some() {
                 let ended = Ended { how: End::Killed, fuel: self.spent };
                 return Poll::Ready((self.pid, ended));

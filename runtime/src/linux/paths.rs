@@ -400,8 +400,13 @@ impl Call<'_> {
     }
 
     /// What `df` wants to know; the sizes are those of the transaction's quota.
-    pub(super) fn file_system(&mut self) -> Result<u32, Fault> {
-        let to = self.arguments[2];
+    pub(super) fn file_system(&mut self, number: u32) -> Result<u32, Fault> {
+        let [file, _, to, ..] = self.arguments;
+        if number == SYS_STATFS64 {
+            self.walk(AT_FDCWD, file, true)?.found()?;
+        } else {
+            self.state.open_file(self.pid, file)?;
+        }
         let (usage, quota) = self.state.vfs.usage();
         let blocks = |bytes: u64| bytes / u64::from(BLOCK_BYTES);
         let mut told = [0; 88];

@@ -233,14 +233,37 @@ impl Call<'_> {
     /// Limits are the policy's; what programs are told is what they need to know.
     pub(super) fn resource_limit(&mut self) -> Result<u32, Fault> {
         const OPEN_FILES: u32 = 7;
-        let [_, resource, _, to, ..] = self.arguments;
+        const RESOURCES: u32 = 16;
+        let [whom, resource, from, to, ..] = self.arguments;
+        if resource >= RESOURCES {
+            return Err(Errno::EINVAL.into());
+        }
+        if whom != 0 && whom != self.pid.0 {
+            return Err(if self.state.processes.get(Pid(whom)).is_some() { Errno::EPERM } else { Errno::ESRCH }.into());
+        }
+        let process = self.state.process(self.pid)?;
+        let (soft, hard) = process.limits.get(&resource).copied().unwrap_or_else(|| match resource {
+            OPEN_FILES => (u64::from(process.descriptors.limit()), u64::from(process.descriptors.limit())),
+            _ => (u64::MAX, u64::MAX),
+        });
+        if from != 0 {
+            let second = from.checked_add(8).ok_or(Errno::EFAULT)?;
+            let (new_soft, new_hard) = (self.guest.u64(from)?, self.guest.u64(second)?);
+            if new_soft > new_hard {
+                return Err(Errno::EINVAL.into());
+            }
+            if new_hard > hard {
+                return Err(Errno::EPERM.into());
+            }
+            let process = self.state.process_mut(self.pid)?;
+            process.limits.insert(resource, (new_soft, new_hard));
+            if resource == OPEN_FILES {
+                process.descriptors.lower(u32::try_from(new_soft).unwrap_or(u32::MAX));
+            }
+        }
         if to != 0 {
-            let value = match resource {
-                OPEN_FILES => u64::from(self.state.process(self.pid)?.descriptors.limit()),
-                _ => u64::MAX,
-            };
-            self.guest.put_u64(to, value)?;
-            self.guest.put_u64(to.checked_add(8).ok_or(Errno::EFAULT)?, value)?;
+            self.guest.put_u64(to, soft)?;
+            self.guest.put_u64(to.checked_add(8).ok_or(Errno::EFAULT)?, hard)?;
         }
         Ok(0)
     }

@@ -12,7 +12,8 @@ pub(super) fn dispatch(call: &mut Call<'_>, number: u32) -> Result<u32, Fault> {
         SYS_WRITEV => call.write_vector(),
         SYS_PREAD64 => call.read_at(),
         SYS_PWRITE64 => call.write_at(),
-        SYS_SENDFILE64 => Err(Errno::EINVAL.into()),
+        // Files and pipes are read and written, not moved; whoever is told so does that.
+        SYS_SENDFILE64 | SYS_SPLICE | SYS_TEE | SYS_VMSPLICE => Err(Errno::EINVAL.into()),
         SYS_LLSEEK => call.seek(),
         SYS_CLOSE => call.close(),
         SYS_DUP => call.duplicate(),
@@ -43,7 +44,7 @@ pub(super) fn dispatch(call: &mut Call<'_>, number: u32) -> Result<u32, Fault> {
         SYS_FCHMODAT | SYS_FCHMODAT2 => call.set_mode(),
         SYS_FCHOWN | SYS_FCHOWNAT => call.set_owner(number),
         SYS_UTIMENSAT_TIME64 => call.set_times(),
-        SYS_STATFS64 | SYS_FSTATFS64 => call.file_system(),
+        SYS_STATFS64 | SYS_FSTATFS64 => call.file_system(number),
         SYS_GETCWD => call.directory_path(),
         SYS_CHDIR => call.enter(),
         SYS_FCHDIR => call.enter_open(),

@@ -9,6 +9,9 @@ use sandglass_snapshots::{DirectoryEntry, FsError, Inode, Kind, Transaction};
 use super::Node;
 use super::library::Library;
 
+/// Where a sandbox has files of its own among the host's, if its tree has the directory: commands installed by hand.
+const OWN: [&[u8]; 3] = [b"usr", b"local", b"bin"];
+
 /// Something that lies on a path of a sandbox.
 #[derive(Clone, Debug)]
 pub enum Mount {
@@ -89,6 +92,7 @@ impl Mounts {
                 }
             }
         }
+        all.extend(own_place(transaction, &all)?);
         let mut by_place: HashMap<Node, Vec<usize>> = HashMap::new();
         for (index, mounted) in all.iter().enumerate() {
             if let Some((directory, _)) = &mounted.on {
@@ -142,6 +146,35 @@ impl Mounts {
     }
 }
 
+/// Returns the sandbox's own directory as it lies within the host's files: on the first name of its path that they do not have.
+fn own_place(transaction: &mut Transaction, all: &[Mounted]) -> Result<Option<Mounted>, FsError> {
+    let hides = |mounted: &Mounted| mounted.on.as_ref().is_some_and(|(_, name)| name == OWN[0]);
+    let found = all.iter().enumerate().find_map(|(mount, mounted)| match &mounted.backing {
+        Backing::Library(library) if hides(mounted) => Some((mount, library)),
+        _ => None,
+    });
+    let Some((mount, library)) = found else { return Ok(None) };
+    let (mut directory, mut outside) = (Inode::ROOT, None);
+    for name in OWN {
+        directory = match transaction.lookup(directory, name) {
+            Ok(found) if transaction.attributes(found)?.kind == Kind::Directory => found,
+            Ok(_) | Err(FsError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        outside = match outside {
+            None => Some(library.root()),
+            Some(above) => match library.lookup(above, name) {
+                Ok(below) => Some(below),
+                Err(_) => {
+                    let on = Some((Node { mount, inode: above }, Bytes::from_static(name)));
+                    return Ok(Some(Mounted { backing: Backing::State { read_only: false }, root: directory, on }));
+                }
+            },
+        };
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -171,5 +204,46 @@ mod tests {
         assert!(matches!(mounted(b"/link").err(), Some(FsError::NotADirectory)));
         let mut vfs = mounted(b"/real").unwrap();
         assert!(matches!(vfs.write_file(b"/real/x", b"x", None), Err(FsError::ReadOnly)));
+    }
+
+    #[test]
+    fn what_is_installed_by_hand_lies_among_the_hosts_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let transaction = store.begin_empty(Vec::new(), Quota { bytes: 1000, inodes: 100 });
+        let mounted = |transaction: &Transaction, files: &[&'static str]| {
+            let files = files.iter().map(|path| (*path, Bytes::from_static(b"x")));
+            let mounts = vec![Mount::Library { at: b"/usr".to_vec(), library: Arc::new(Library::new(files)) }];
+            Vfs::new(transaction.clone(), mounts, Arc::new(SystemClock::new())).unwrap()
+        };
+        let mut without = mounted(&transaction, &["bin/ls"]);
+        assert!(matches!(without.create_directory(b"/usr/local", 0o755), Err(FsError::ReadOnly)));
+        let mut plain = Vfs::new(transaction, Vec::new(), Arc::new(SystemClock::new())).unwrap();
+        for path in [&b"/usr"[..], b"/usr/local", b"/usr/local/bin"] {
+            plain.create_directory(path, 0o755).unwrap();
+        }
+        plain.write_file(b"/usr/hidden", b"x", None).unwrap();
+        let laid_out = plain.into_transaction();
+
+        let names = |vfs: &mut Vfs, path: &[u8]| {
+            let root = vfs.root();
+            let directory = vfs.resolve(root, path, true).unwrap().found().unwrap();
+            let listed = vfs.read_directory(directory, 0, 10).unwrap();
+            listed.into_iter().map(|entry| String::from_utf8(entry.name.to_vec()).unwrap()).collect::<Vec<_>>()
+        };
+        for (files, usr, local) in [
+            (&["bin/ls"][..], &["local", "bin"][..], &["bin"][..]),
+            (&["bin/ls", "local/lib/python.zip"][..], &["bin", "local"][..], &["bin", "lib"][..]),
+        ] {
+            let mut vfs = mounted(&laid_out, files);
+            vfs.write_file(b"/usr/local/bin/tool", b"x", None).unwrap();
+            assert!(matches!(vfs.write_file(b"/usr/tool", b"x", None), Err(FsError::ReadOnly)));
+            let root = vfs.root();
+            let bin = vfs.resolve(root, b"usr/local/bin", true).unwrap().found().unwrap();
+            assert_eq!(vfs.path_of(bin).unwrap(), b"/usr/local/bin");
+            assert_eq!(names(&mut vfs, b"usr"), usr);
+            assert_eq!(names(&mut vfs, b"usr/local/bin/.."), local);
+            assert_eq!(names(&mut vfs, b"usr/local/bin"), ["tool"]);
+        }
     }
 }

@@ -10,6 +10,8 @@ use super::{Node, Vfs, work};
 
 /// The longest path, in bytes.
 pub(crate) const PATH_BYTES_MAX: usize = 4096;
+/// The longest name, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// Links that one walk follows: POSIX's usual number.
 const LINKS_MAX: u32 = 40;
 
@@ -124,6 +126,7 @@ impl Context<'_> {
             match &name[..] {
                 b"." => self.must_be_directory(self.directory)?,
                 b".." => self.up()?,
+                _ if name.len() > NAME_BYTES_MAX => return Err(FsError::NameTooLong),
                 _ => {
                     let node = match self.vfs.lookup(self.directory, &name) {
                         Ok(node) => node,
