@@ -152,7 +152,7 @@ impl Pool {
     /// Lets go of the instance of one session.
     pub(super) fn forget_one(self: &Arc<Self>, sandbox: SandboxId, name: &str) {
         let mut inner = self.lock();
-        inner.let_go(&(sandbox, name.to_owned()));
+        drop(inner.let_go(&(sandbox, name.to_owned())));
         self.tidy(inner);
     }
 
@@ -163,13 +163,6 @@ impl Pool {
         for key in keys {
             drop(inner.let_go(&key));
         }
-        self.tidy(inner);
-    }
-
-    /// Lets go of the instance of one session.
-    pub(crate) fn forget_one(self: &Arc<Self>, sandbox: SandboxId, name: &str) {
-        let mut inner = self.lock();
-        drop(inner.let_go(&(sandbox, name.to_owned())));
         self.tidy(inner);
     }
 
