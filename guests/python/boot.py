@@ -501,6 +501,7 @@ def _finish(status):
 
     The interpreter itself is not taken down: that takes longer than most programs.
     """
+    import _io
     import atexit
     import threading
     import types
@@ -513,6 +514,14 @@ def _finish(status):
             pass
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):
         vars(sys).pop(name, None)
+    # A file in a knot of objects may be closed before what is written to it has come down to it.
+    for thing in gc.get_objects():
+        if isinstance(thing, _io._IOBase):
+            try:
+                thing.flush()
+            except Exception:
+                pass
+    thing = None
     left = []
     for name, module in reversed(list(sys.modules.items())):
         if name == "__main__" or name not in _HERE and not (getattr(module, "__file__", None) or "").startswith("/usr/local/lib/"):
