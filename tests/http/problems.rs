@@ -133,8 +133,8 @@ fn operations_that_do_not_fit() {
     post("/unfit/fork", json!({ "count": 1001 })).problem(422, "invalid_body");
     post("/unfit/fork", json!({ "count": 2, "name": "both" })).problem(422, "invalid_body");
     post("/unfit/checkpoints", json!({ "name": "a/b" })).problem(422, "invalid_name");
-    post("/unfit/calls", json!({ "tool": "shell", "arguments": { "command": "ls" }, "session": "s" }))
-        .problem(422, "no_sessions");
+    post("/unfit/calls", json!({ "tool": "shell", "arguments": { "command": "ls" }, "session": "a/b" }))
+        .problem(422, "invalid_session");
 }
 
 #[test]

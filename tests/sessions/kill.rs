@@ -82,7 +82,7 @@ fn a_killed_service_has_lost_no_memory_that_it_answered() {
     let mut random = 0x0dd_c0de_u64;
     for round in 0..rounds() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let lifetime = Duration::from_millis(10 + (random >> 33) % 250);
+        let (before, extra) = (answers.load(Ordering::SeqCst), Duration::from_millis((random >> 33) % 60));
         let is_over = AtomicBool::new(false);
         let (url, token) = (server.url(), server.token().to_owned());
         let data = std::thread::scope(|scope| {
@@ -90,7 +90,12 @@ fn a_killed_service_has_lost_no_memory_that_it_answered() {
                 let (url, token, is_over, answers) = (&url, &token, &is_over, &answers);
                 scope.spawn(move || load(url, token, number, known, is_over, answers));
             }
-            std::thread::sleep(lifetime);
+            // Some calls have been answered, and others are on their way.
+            let patience = Instant::now() + Duration::from_secs(30);
+            while answers.load(Ordering::SeqCst) < before + 3 && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(extra);
             let data = server.kill();
             is_over.store(true, Ordering::SeqCst);
             data

@@ -63,10 +63,11 @@ impl Comments {
                 Token::Word("world" | "package") => named = Some(""),
                 Token::Word("record" | "variant" | "enum" | "flags" | "resource" | "use" | "include") => named = None,
                 Token::Word("func") => {
-                    let name = match (before(1), before(2), before(3)) {
-                        (Some(Token::Sign(':')), Some(Token::Word(name)), _)
-                        | (Some(Token::Word("async")), Some(Token::Sign(':')), Some(Token::Word(name))) => name,
-                        _ => continue,
+                    let ((Some(Token::Sign(':')), Some(Token::Word(name)), _)
+                    | (Some(Token::Word("async")), Some(Token::Sign(':')), Some(Token::Word(name)))) =
+                        (before(1), before(2), before(3))
+                    else {
+                        continue;
                     };
                     let name = match blocks.last() {
                         Some(Some("")) => name.to_owned(),
