@@ -37,7 +37,7 @@ struct Prepared {
     sandbox: Sandbox,
     live: Arc<LiveCall>,
     tool: String,
-    arguments: Value,
+    arguments: Arc<Value>,
     session: Option<String>,
     work: Work,
     timeout: Duration,
@@ -48,7 +48,7 @@ struct Prepared {
 /// What runs.
 enum Work {
     /// A program of a guest that the sandbox pins.
-    Guest(Invocation),
+    Guest(Arc<Invocation>),
     /// An uploaded tool.
     Tool(ToolCall),
 }
@@ -95,7 +95,10 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
             return Err(Error::invalid("no_sessions", message).hinted("leave `session` out"));
         }
         Some(call) => Work::Tool(call),
-        None => Work::Guest(crate::tool::invocation(&request.tool, &request.arguments, request.stdin.as_ref())?),
+        None => {
+            let read = crate::tool::invocation(&request.tool, &request.arguments, request.stdin.as_ref())?;
+            Work::Guest(Arc::new(read))
+        }
     };
     let wall = Duration::from(sandbox.limits().wall);
     let timeout = request.timeout.map_or(wall, |asked| asked.min(wall));
@@ -105,7 +108,7 @@ pub(crate) fn start(sandbox: &Sandbox, request: CallRequest, actor: &str) -> Res
         sandbox: sandbox.clone(),
         live: Arc::clone(&live),
         tool: request.tool,
-        arguments: request.arguments,
+        arguments: Arc::new(request.arguments),
         session: request.session,
         work,
         timeout,
@@ -201,7 +204,8 @@ fn run(call: &Prepared, turn: Option<&TurnGuard>) -> Result<Call, Error> {
     let (mut outcome, hash) = match &call.work {
         Work::Guest(invocation) => {
             let guest = guest_for(world, &call.tool, head.state)?;
-            (run_guest(call, invocation, &guest, &head, transaction()?)?, guest.hash())
+            let hash = guest.hash();
+            (run_guest(call, Arc::clone(invocation), guest, &head, transaction()?)?, hash)
         }
         Work::Tool(tool) => (run_tool(call, tool, transaction()?)?, tool.hash()),
     };
@@ -246,8 +250,8 @@ fn guest_for(world: &World, tool: &str, state: StateId) -> Result<Arc<Guest>, Er
 /// Runs a guest until it ends, its time is over or somebody cancels it.
 fn run_guest(
     call: &Prepared,
-    invocation: &Invocation,
-    guest: &Arc<Guest>,
+    invocation: Arc<Invocation>,
+    guest: Arc<Guest>,
     head: &Head,
     transaction: Transaction,
 ) -> Result<Outcome, Error> {
@@ -258,7 +262,7 @@ fn run_guest(
         Some(name) => {
             let id = call.sandbox.id();
             let (going, begin, descriptors) =
-                crate::session::begin(world, id, &transaction, name, guest, call.dry_run)?;
+                crate::session::begin(world, id, &transaction, name, &guest, call.dry_run)?;
             let left = Arc::clone(&going.left);
             // Generations of two sandboxes may be equal, and a state may be in both.
             let life = format!("{id}:{}", head.generation);
@@ -266,21 +270,25 @@ fn run_guest(
         }
     };
     let Surroundings { mounts, limits, output, clock, entropy } = surroundings(call);
-    let guests = &world.guests;
-    let limits = &limits;
-    let running = crate::guest::run(Request {
-        guests,
-        guest,
-        pins: &pins,
-        invocation,
-        session,
-        transaction,
-        mounts,
-        limits,
-        output,
-        clock,
-        entropy,
-    });
+    let guests = world.guests.clone();
+    // It owns what it needs: it may go on in the background.
+    let running = async move {
+        let (guests, guest, pins, invocation, limits) = (&guests, &guest, &pins, &*invocation, &limits);
+        crate::guest::run(Request {
+            guests,
+            guest,
+            pins,
+            invocation,
+            session,
+            transaction,
+            mounts,
+            limits,
+            output,
+            clock,
+            entropy,
+        })
+        .await
+    };
     let mut outcome = until_ended(call, running, |run| {
         let exit_code = if let End::Exited(code) = run.end { Some(code) } else { None };
         let (status, message) = ending(run.end);
@@ -315,10 +323,9 @@ fn run_guest(
 
 /// Runs an uploaded tool, as a guest is run.
 fn run_tool(call: &Prepared, tool: &ToolCall, transaction: Transaction) -> Result<Outcome, Error> {
-    let tools = &call.sandbox.world().tools;
     // Before its time runs: the code may have to be compiled for a new version of the program.
-    tools.load(tool)?;
-    let running = tools.run(tool, &call.arguments, transaction, surroundings(call));
+    let ready = call.sandbox.world().tools.load(tool)?;
+    let running = ready.run(Arc::clone(&call.arguments), transaction, surroundings(call));
     until_ended(call, running, |ran: Ran| {
         let (status, message) = ending(ran.end);
         Outcome {
@@ -355,9 +362,9 @@ fn surroundings(call: &Prepared) -> Surroundings {
 }
 
 /// Lets something run until it ends, its time is over or somebody cancels the call.
-fn until_ended<T, E: Into<Error>>(
+fn until_ended<T: Send + 'static, E: Into<Error> + Send + 'static>(
     call: &Prepared,
-    running: impl Future<Output = Result<T, E>>,
+    running: impl Future<Output = Result<T, E>> + Send + 'static,
     outcome: impl FnOnce(T) -> Outcome,
 ) -> Result<Outcome, Error> {
     let stopped = |status, message: String| Outcome {
@@ -375,14 +382,16 @@ fn until_ended<T, E: Into<Error>>(
         return Ok(stopped(CallStatus::Cancelled, "the call was cancelled before it ran".to_owned()));
     }
     let world = call.sandbox.world();
-    let running = world.processors.share(running);
+    let mut work = world.processors.start(running);
     let ended = world.threads.handle().block_on(async {
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            ended = running => Ok(ended),
+            ended = &mut work => Ok(ended),
             () = tokio::time::sleep(call.timeout) => Err(CallStatus::Timeout),
             () = call.live.cancelled() => Err(CallStatus::Cancelled),
-        }
+        };
+        work.end().await;
+        ended
     });
     match ended {
         Ok(ran) => ran.map(outcome).map_err(Into::into),
@@ -413,7 +422,7 @@ fn described(call: &Prepared, outcome: &Outcome, head: &Head, after: StateId, wa
         seq: None,
         sandbox: call.sandbox.id(),
         tool: call.tool.clone(),
-        arguments: call.arguments.clone(),
+        arguments: Value::clone(&call.arguments),
         status: outcome.status,
         exit_code: outcome.exit_code,
         message: outcome.message.clone(),

@@ -127,7 +127,7 @@ pub(crate) struct World {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Where guests run: a thread each, apart from whoever asks.
     pub(crate) threads: tokio::runtime::Runtime,
-    pub(crate) processors: Arc<Processors>,
+    pub(crate) processors: Processors,
     pub(crate) counts: Counts,
     /// What the last round of upkeep did.
     pub(crate) upkeep: Mutex<Upkeep>,
@@ -183,6 +183,8 @@ impl Host {
             .enable_time()
             .build()
             .map_err(|error| Error::internal("the threads for calls can't be made").caused(error))?;
+        let processors = Processors::new(std::thread::available_parallelism().map_or(2, usize::from))
+            .map_err(|error| Error::internal("the threads for long calls can't be made").caused(error))?;
         let tools = Tools::open(settings.tools_directory.clone(), guests.compiler(), settings.calls_running_max)?;
         let sessions = Pool::new(settings.session_memory_bytes);
         let world = World {
@@ -193,7 +195,7 @@ impl Host {
             clock: components.clock,
             entropy: components.entropy,
             threads,
-            processors: Processors::new(std::thread::available_parallelism().map_or(2, usize::from)),
+            processors,
             counts: Counts::default(),
             upkeep: Mutex::default(),
             bell: Arc::default(),

@@ -1,238 +1,207 @@
-//! Who computes: as many calls at once as there are processors, those first that have had least of them.
+//! Who computes: short calls at once, long ones in the background.
 //!
-//! A call gives its processor back when it waits, and after each slice (`kernel::SLICE_FUEL`) when somebody has a better claim: a
-//! short call passes those that compute for long, and waits for the rest of one slice. Nobody waits for ever, because a
-//! claim grows older.
+//! A call begins on a thread of its own, and as many compute as there are processors. One that has computed for [`SHORT`] goes on
+//! in the background: on as many threads again, which stand behind all others. The kernel takes a processor from them in the middle of
+//! whatever they do: a slice that has begun, and the host's own work, could not be taken back here. Among calls of either kind
+//! those compute first that have had least (`processors/places.rs`).
 
-use std::collections::{BTreeMap, HashSet};
+mod places;
+
+use std::io;
+use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-/// By how much those that have computed for long stand behind newcomers, at most.
-const BEHIND_MAX: Duration = Duration::from_millis(100);
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+
+use self::places::{Places, Share};
+
+/// For how long a call computes before it goes on in the background.
+const SHORT: Duration = Duration::from_millis(20);
 
 /// The processors that calls share.
 pub(crate) struct Processors {
-    queue: Mutex<Queue>,
+    short: Arc<Places>,
+    long: Arc<Places>,
+    background: Runtime,
 }
-
-struct Queue {
-    free: usize,
-    /// Who waits: the earliest claim first, then who came first.
-    waiting: BTreeMap<Claim, Waker>,
-    /// Who was given a processor and has not taken notice yet.
-    given: HashSet<u64>,
-    next: u64,
-}
-
-/// When somebody's turn would be, and its number.
-type Claim = (Instant, u64);
 
 impl Processors {
-    pub(crate) fn new(count: usize) -> Arc<Self> {
-        let queue = Queue { free: count.max(1), waiting: BTreeMap::new(), given: HashSet::new(), next: 0 };
-        Arc::new(Self { queue: Mutex::new(queue) })
+    /// Makes so many places, and as many threads behind them.
+    ///
+    /// # Errors
+    /// The host has no threads left.
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
+        let count = count.max(1);
+        let background = Builder::new_multi_thread()
+            .worker_threads(count)
+            .thread_name("background")
+            .on_thread_start(stand_behind)
+            .enable_time()
+            .build()?;
+        Ok(Self { short: Places::new(count), long: Places::new(count), background })
     }
 
-    /// Lets a future compute only while it has a processor. Its polls should be short.
-    pub(crate) fn share<F: Future>(self: &Arc<Self>, inner: F) -> Share<F> {
-        Share {
-            processors: Arc::clone(self),
-            inner: Box::pin(inner),
-            used: Duration::ZERO,
-            claim: None,
-            has_processor: false,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queue {
-    /// Gives a processor to whoever waits with the best claim.
-    fn pass_on(&mut self) {
-        match self.waiting.pop_first() {
-            Some(((_, number), waker)) => {
-                self.given.insert(number);
-                waker.wake();
-            }
-            None => self.free += 1,
-        }
+    /// Lets a future compute as its turn comes. Its polls should be short.
+    pub(crate) fn start<F: Future>(&self, work: F) -> Work<F> {
+        let state = State::Short(self.short.share(work));
+        Work { state, long: Arc::clone(&self.long), background: self.background.handle().clone() }
     }
 }
 
-/// A future that computes only while it has a processor.
-pub(crate) struct Share<F> {
-    processors: Arc<Processors>,
-    inner: Pin<Box<F>>,
-    /// How long it has had one.
-    used: Duration,
-    claim: Option<Claim>,
-    has_processor: bool,
+/// Lets all other threads before.
+fn stand_behind() {
+    const NICE: i32 = 10;
+    // Where it is refused, all are equal.
+    rustix::process::setpriority_process(None, NICE).ok();
 }
 
-impl<F> Share<F> {
-    /// Asks for a processor, or looks whether one was given.
-    fn take(&mut self, waker: &Waker) -> bool {
-        if self.has_processor {
-            return true;
-        }
-        let mut queue = self.processors.lock();
-        match self.claim {
-            Some(claim) if queue.given.remove(&claim.1) => {}
-            Some(claim) => {
-                queue.waiting.insert(claim, waker.clone());
-                return false;
-            }
-            None if queue.free > 0 => queue.free -= 1,
-            None => {
-                let claim = (Instant::now() + self.used.min(BEHIND_MAX), queue.next);
-                queue.next += 1;
-                queue.waiting.insert(claim, waker.clone());
-                self.claim = Some(claim);
-                return false;
-            }
-        }
-        self.claim = None;
-        self.has_processor = true;
-        true
-    }
+/// A future that computes as its turn comes, here or in the background. Dropping it ends it, soon.
+pub(crate) struct Work<F: Future> {
+    state: State<F>,
+    long: Arc<Places>,
+    background: Handle,
+}
 
-    /// Gives the processor back, unless it goes on at once and nobody has a better claim.
-    fn give_back(&mut self, goes_on: bool) {
-        let mut queue = self.processors.lock();
-        let own = Instant::now() + self.used.min(BEHIND_MAX);
-        let keeps = goes_on && queue.waiting.first_key_value().is_none_or(|((at, _), _)| *at >= own);
-        if !keeps {
-            queue.pass_on();
-            self.has_processor = false;
+enum State<F: Future> {
+    Short(Share<F>),
+    Long(JoinHandle<F::Output>),
+    Ended,
+}
+
+impl<F: Future> Work<F> {
+    /// Ends it, and returns when nothing of it is left.
+    pub(crate) async fn end(mut self) {
+        if let State::Long(task) = std::mem::replace(&mut self.state, State::Ended) {
+            task.abort();
+            drop(task.await);
         }
     }
 }
 
-impl<F: Future> Future for Share<F> {
+impl<F: Future<Output: Send + 'static> + Send + 'static> Future for Work<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        if !self.take(context.waker()) {
-            return Poll::Pending;
+        if let State::Short(share) = &mut self.state {
+            let polled = Pin::new(&mut *share).poll(context);
+            if polled.is_pending() && share.used() < SHORT {
+                return Poll::Pending;
+            }
+            let State::Short(share) = std::mem::replace(&mut self.state, State::Ended) else { return Poll::Pending };
+            if polled.is_ready() {
+                return polled;
+            }
+            let task = self.background.spawn(share.moved(&self.long));
+            self.state = State::Long(task);
         }
-        let watch = Arc::new(Watch { was_woken: AtomicBool::new(false), waker: context.waker().clone() });
-        let began = Instant::now();
-        let polled = self.inner.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&watch))));
-        self.used += began.elapsed();
-        self.give_back(polled.is_pending() && watch.was_woken.load(Ordering::Relaxed));
-        polled
+        let State::Long(task) = &mut self.state else { panic!("polled after its end") };
+        let ended = ready!(Pin::new(task).poll(context));
+        self.state = State::Ended;
+        Poll::Ready(ended.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => panic!("the background has ended before its work: {error}"),
+        }))
     }
 }
 
-impl<F> Drop for Share<F> {
+impl<F: Future> Drop for Work<F> {
     fn drop(&mut self) {
-        let mut queue = self.processors.lock();
-        let was_given = self.claim.is_some_and(|claim| {
-            queue.waiting.remove(&claim);
-            queue.given.remove(&claim.1)
-        });
-        if self.has_processor || was_given {
-            queue.pass_on();
+        if let State::Long(task) = &self.state {
+            task.abort();
         }
-    }
-}
-
-/// Sees whether a future that pauses wants to go on at once.
-struct Watch {
-    was_woken: AtomicBool,
-    waker: Waker,
-}
-
-impl Wake for Watch {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.was_woken.store(true, Ordering::Relaxed);
-        self.waker.wake_by_ref();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::future::{pending, poll_fn};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
-    /// Computes for so many slices, and writes its name after each.
-    fn work(name: char, slices: usize, log: &Arc<Mutex<String>>) -> impl Future<Output = ()> + use<> {
-        let (log, mut left) = (Arc::clone(log), slices);
-        poll_fn(move |context| {
-            if left == 0 {
-                return Poll::Ready(());
-            }
-            left -= 1;
-            std::thread::sleep(Duration::from_millis(2));
-            log.lock().unwrap().push(name);
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
+    fn run<F: Future>(work: F) -> F::Output {
+        Builder::new_current_thread().build().unwrap().block_on(work)
     }
 
-    #[tokio::test]
-    async fn a_short_call_passes_long_ones() {
-        let (processors, log) = (Processors::new(1), Arc::new(Mutex::new(String::new())));
-        let long = |name| tokio::spawn(processors.share(work(name, 20, &log)));
-        let (first, second) = (long('a'), long('b'));
-        while log.lock().unwrap().len() < 10 {
-            tokio::task::yield_now().await;
-        }
-        let before = log.lock().unwrap().len();
-        processors.share(work('c', 2, &log)).await;
-        let until = log.lock().unwrap().rfind('c').unwrap();
-        assert!(until <= before + 3, "{}", log.lock().unwrap());
-        first.await.unwrap();
-        second.await.unwrap();
-        assert_eq!(log.lock().unwrap().len(), 42);
-        assert_eq!(processors.lock().free, 1);
+    /// Computes for longer than short calls do.
+    async fn compute() {
+        thread::sleep(SHORT);
+        crate::kernel::pass().await;
     }
 
-    #[tokio::test]
-    async fn what_is_dropped_gives_its_processor_on() {
-        let (processors, log) = (Processors::new(1), Arc::new(Mutex::new(String::new())));
-        let mut first = Box::pin(processors.share(work('a', 5, &log)));
-        let mut second = Box::pin(processors.share(work('b', 5, &log)));
-        let mut third = Box::pin(processors.share(work('c', 1, &log)));
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(first.as_mut().poll(&mut context).is_pending());
-        assert!(second.as_mut().poll(&mut context).is_pending());
-        assert!(third.as_mut().poll(&mut context).is_pending());
-        drop(first);
-        drop(second);
-        third.await;
-        assert_eq!((&**log.lock().unwrap(), processors.lock().free), ("ac", 1));
+    fn is_behind() -> bool {
+        thread::current().name() == Some("background")
     }
 
-    #[tokio::test]
-    async fn nobody_keeps_a_processor_while_it_waits() {
-        let (processors, log) = (Processors::new(1), Arc::new(Mutex::new(String::new())));
-        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-        let waits = tokio::spawn(processors.share(receiver));
-        tokio::task::yield_now().await;
-        processors.share(work('a', 3, &log)).await;
-        sender.send(()).unwrap();
-        waits.await.unwrap().unwrap();
-        assert_eq!((&**log.lock().unwrap(), processors.lock().free), ("aaa", 1));
+    #[test]
+    fn a_long_call_goes_on_in_the_background_and_a_short_one_does_not() {
+        let processors = Processors::new(1).unwrap();
+        let short = processors.start(async {
+            crate::kernel::pass().await;
+            is_behind()
+        });
+        let long = processors.start(async {
+            let began = is_behind();
+            compute().await;
+            (began, is_behind())
+        });
+        assert_eq!((run(short), run(long)), (false, (false, true)));
     }
 
-    #[tokio::test]
-    async fn a_panic_gives_its_processor_on() {
-        let processors = Processors::new(1);
-        let panics = tokio::spawn(processors.share(async { panic!("on purpose") }));
-        assert!(panics.await.is_err());
-        assert_eq!(processors.lock().free, 1);
+    #[test]
+    fn a_short_call_computes_in_the_middle_of_a_long_ones_slice() {
+        let processors = Processors::new(1).unwrap();
+        let ((begin, begun), (stop, stopped)) = (mpsc::channel(), mpsc::channel::<()>());
+        let long = processors.start(async move {
+            compute().await;
+            begin.send(()).unwrap();
+            // One slice, which nobody can take away.
+            stopped.recv().is_ok()
+        });
+        thread::scope(|scope| {
+            let long = scope.spawn(|| run(long));
+            begun.recv().unwrap();
+            assert_eq!(run(processors.start(async { 7 })), 7);
+            stop.send(()).unwrap();
+            assert!(long.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn what_is_ended_in_the_background_is_gone_when_it_has_ended() {
+        let processors = Processors::new(1).unwrap();
+        let (held, ended) = mpsc::channel::<()>();
+        let mut work = processors.start(async move {
+            compute().await;
+            pending::<()>().await;
+            drop(held);
+        });
+        run(async {
+            poll_fn(|context| {
+                assert!(Pin::new(&mut work).poll(context).is_pending());
+                if matches!(work.state, State::Long(_)) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            work.end().await;
+        });
+        assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        assert_eq!(run(processors.start(async { 7 })), 7);
+    }
+
+    #[test]
+    fn a_panic_in_the_background_is_one_of_whoever_waits() {
+        let processors = Processors::new(1).unwrap();
+        let work = processors.start(async {
+            compute().await;
+            assert!(!is_behind(), "on purpose");
+        });
+        let caught = catch_unwind(AssertUnwindSafe(|| run(work)));
+        assert_eq!(caught.err().and_then(|panic| panic.downcast_ref::<&str>().copied()), Some("on purpose"));
     }
 }

@@ -39,12 +39,13 @@ def milliseconds(work, count):
 class Server:
     """The real binary, on a port of its own, in a directory of its own."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, env=None, log=os.devnull):
         binary = os.environ.get("SANDGLASS_BIN", ROOT / "target/release/sandglass")
-        self.process = subprocess.Popen(
-            [binary, "serve", "--listen", "127.0.0.1:0", "--data", directory],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )
+        with open(log, "w") as errors:
+            self.process = subprocess.Popen(
+                [binary, "serve", "--listen", "127.0.0.1:0", "--data", directory],
+                stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(env or {})},
+            )
         for line in self.process.stdout:
             if "http://" in line:
                 self.port = int(line.split("http://127.0.0.1:")[1].split()[0].split("/")[0].rstrip(",\""))

@@ -69,7 +69,8 @@ impl Trial {
             entropy: Arc::new(SeededEntropy::new(1)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(self.tools.run(&call, arguments, transaction, surroundings))
+        let ready = self.tools.load(&call)?;
+        runtime.block_on(ready.run(Arc::new(arguments.clone()), transaction, surroundings))
     }
 
     fn files(&self) -> Vec<String> {

@@ -95,6 +95,28 @@ pub(crate) struct ToolCall {
     work: Arc<Work>,
 }
 
+/// A call of a tool that is loaded.
+pub(crate) struct ReadyCall {
+    call: ToolCall,
+    code: Arc<Code>,
+}
+
+impl ReadyCall {
+    /// Runs it, with the arguments that it was checked with.
+    ///
+    /// # Errors
+    /// The tool can't be started as asked, or the host fails.
+    pub(crate) async fn run(
+        self,
+        arguments: Arc<Value>,
+        transaction: Transaction,
+        surroundings: Surroundings,
+    ) -> Result<Ran, Error> {
+        let ToolCall { tool, work } = &self.call;
+        self.code.run(&tool.label.interface, work, &arguments, transaction, surroundings).await
+    }
+}
+
 impl Tools {
     /// Finds the tools in `directory`, which is made if need be.
     ///
@@ -165,27 +187,12 @@ impl Tools {
         Ok(Some(ToolCall { tool, work: Arc::new(Work::Function(index)) }))
     }
 
-    /// Makes sure that a call's tool is loaded. Blocks, for seconds when it has to be compiled again.
+    /// Loads a call's tool. Blocks, for seconds when it has to be compiled again.
     ///
     /// # Errors
     /// The tool's files are damaged or gone.
-    pub(crate) fn load(&self, call: &ToolCall) -> Result<(), Error> {
-        self.code(&call.tool).map(drop)
-    }
-
-    /// Runs a call with the arguments that it was made for.
-    ///
-    /// # Errors
-    /// The tool's files are damaged or gone, or the host fails.
-    pub(crate) async fn run(
-        &self,
-        call: &ToolCall,
-        arguments: &Value,
-        transaction: Transaction,
-        surroundings: Surroundings,
-    ) -> Result<Ran, Error> {
-        let code = self.code(&call.tool)?;
-        code.run(&call.tool.label.interface, &call.work, arguments, transaction, surroundings).await
+    pub(crate) fn load(&self, call: &ToolCall) -> Result<ReadyCall, Error> {
+        Ok(ReadyCall { code: self.code(&call.tool)?, call: call.clone() })
     }
 
     /// Checks, compiles and keeps a tool; one that had the name is replaced. Says whether the name is new. Blocks.

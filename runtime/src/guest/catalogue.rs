@@ -5,6 +5,7 @@ use std::fs;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmtime::Engine;
@@ -415,7 +416,13 @@ impl Inner {
         if !self.installed(slot) {
             return Err(GuestError::NotInstalled { name: slot.entry.name.clone() });
         }
-        let module = self.cache.load(&self.engine, &slot.hash, |out| self.compile(slot, out, progress))?;
+        let (began, mut compiling) = (Instant::now(), Duration::ZERO);
+        let module = self.cache.load(&self.engine, &slot.hash, |out| {
+            let began = Instant::now();
+            let compiled = self.compile(slot, out, progress);
+            compiling = began.elapsed();
+            compiled
+        })?;
         let image = first_image(&self.engine, &module).map_err(|error| GuestError::engine(&error))?;
         let guest = Arc::new(match slot.entry.interface {
             Interface::Wasi => {
@@ -427,6 +434,9 @@ impl Inner {
             Interface::Linux => Guest::over_linux(&self.linkers.linux, &module, &slot.entry, slot.hash, image)?,
         });
         *loaded = Some(guest.clone());
+        let loading = began.elapsed().saturating_sub(compiling);
+        let (compile_ms, load_ms) = (compiling.as_secs_f64() * 1e3, loading.as_secs_f64() * 1e3);
+        tracing::info!(guest = slot.entry.name, compile_ms, load_ms, "guest loaded");
         Ok(guest)
     }
 

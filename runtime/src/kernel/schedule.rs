@@ -14,7 +14,7 @@ use crate::limits::{Limit, LimitExceeded};
 pub(crate) const SLICE_FUEL: u64 = 1_000_000;
 
 /// A program that is ready to run: it is told who it is, and runs to its end.
-pub(crate) type Program = Box<dyn FnOnce(Started) -> Pin<Box<dyn Future<Output = Ended>>> + Send>;
+pub(crate) type Program = Box<dyn FnOnce(Started) -> Pin<Box<dyn Future<Output = Ended> + Send>> + Send>;
 
 /// What a program is told when it starts.
 pub(crate) struct Started {
@@ -96,7 +96,7 @@ pub(crate) enum FirstEnd {
 struct Task {
     kernel: Kernel,
     pid: Pid,
-    program: Pin<Box<dyn Future<Output = Ended>>>,
+    program: Pin<Box<dyn Future<Output = Ended> + Send>>,
     /// Instructions it has spent, as far as one sees from outside.
     spent: u64,
 }

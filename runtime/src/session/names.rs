@@ -109,21 +109,31 @@ fn run(
         open_files: limits.open_files,
     };
     let left = Arc::clone(&going.left);
-    let running = crate::guest::run(Request {
-        guests: &world.guests,
-        guest: &guest,
-        pins,
-        invocation: &invocation,
-        session: Some(Resumed { begin, descriptors, left: Arc::clone(&left), life: String::new() }),
-        transaction,
-        mounts: Vec::new(),
-        limits: &limits,
-        output: Arc::new(Nowhere),
-        clock: Arc::clone(&world.clock),
-        entropy: Arc::clone(&world.entropy),
+    let (guests, pins) = (world.guests.clone(), pins.to_vec());
+    let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
+    let session = Some(Resumed { begin, descriptors, left: Arc::clone(&left), life: String::new() });
+    let running = async move {
+        crate::guest::run(Request {
+            guests: &guests,
+            guest: &guest,
+            pins: &pins,
+            invocation: &invocation,
+            session,
+            transaction,
+            mounts: Vec::new(),
+            limits: &limits,
+            output: Arc::new(Nowhere),
+            clock,
+            entropy,
+        })
+        .await
+    };
+    let mut work = world.processors.start(running);
+    let ended = world.threads.handle().block_on(async {
+        let ended = tokio::time::timeout(WALL, &mut work).await;
+        work.end().await;
+        ended
     });
-    let running = world.processors.share(running);
-    let ended = world.threads.handle().block_on(async { tokio::time::timeout(WALL, running).await });
     let ended = match ended {
         Ok(ended) => ended?.end,
         Err(_) => return Ok(Err(format!("it takes more than {} s", WALL.as_secs()))),

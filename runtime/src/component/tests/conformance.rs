@@ -137,7 +137,8 @@ pub(super) fn start(trial: &Trial, tool: &str, with: &Start<'_>) -> Result<Ended
     let arguments = json!({ "argv": with.args, "env": env, "stdin": with.stdin, "cwd": with.cwd });
     let call = trial.tools.call(tool, &arguments, None).map_err(|error| error.to_string())?.unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let work = trial.tools.run(&call, &arguments, vfs.into_transaction(), surroundings);
+    let ready = trial.tools.load(&call).map_err(|error| error.to_string())?;
+    let work = ready.run(Arc::new(arguments), vfs.into_transaction(), surroundings);
     let ran = runtime.block_on(async { tokio::time::timeout(TIME_MAX, work).await });
     let printed = output.0.lock().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
