@@ -17,6 +17,9 @@ const RESTING_MAX: usize = 4096;
 const IMAGES_MAX: usize = 512;
 /// Snapshots at hand, over all sandboxes.
 const SNAPSHOTS_MAX: usize = 16_384;
+/// Moments of one session that it can go back to at once; those before are read from the store. Memory that is let go is used
+/// again by the next call, where memory that was never used costs the kernel the clearing of it.
+const MOMENTS_MAX: usize = 8;
 /// What an instance takes besides the pages it has written, in bytes: its tables, and the stack that it ran on.
 const INSTANCE_BYTES: usize = 640 << 10;
 
@@ -44,6 +47,8 @@ pub(crate) struct PoolStats {
 struct Inner {
     resting: HashMap<Key, Rest>,
     snapshots: HashMap<NodeId, Known>,
+    /// The last moments of each session, the oldest first.
+    moments: HashMap<Key, VecDeque<NodeId>>,
     /// Who was used when, the longest ago first.
     used_sessions: BTreeMap<u64, Key>,
     used_snapshots: BTreeMap<u64, NodeId>,
@@ -95,8 +100,10 @@ impl Pool {
         let Some(id) = snapshot.id() else { return };
         let mut inner = self.lock();
         inner.put(id, Arc::clone(&snapshot));
+        let old = inner.passed(&key, id);
         inner.rest(key, Rest { resting, snapshot, bytes: own_pages * PAGE_BYTES + INSTANCE_BYTES, used: 0 });
         self.tidy(inner);
+        drop(old);
     }
 
     /// Takes the instance of a session, if its memory is this snapshot or can be made so for little.
@@ -163,6 +170,7 @@ impl Pool {
         for key in keys {
             drop(inner.let_go(&key));
         }
+        inner.moments.retain(|(of, _), _| *of != sandbox);
         self.tidy(inner);
     }
 
@@ -277,6 +285,19 @@ impl Inner {
         if let Some(old) = self.snapshots.insert(id, Known { snapshot, used, begun: 0 }) {
             self.used_snapshots.remove(&old.used);
         }
+    }
+
+    /// A session has come to another moment. Returns one that is too long ago, unless others began with it.
+    fn passed(&mut self, key: &Key, id: NodeId) -> Option<Arc<Snapshot>> {
+        let moments = self.moments.entry(key.clone()).or_default();
+        if moments.back() != Some(&id) {
+            moments.push_back(id);
+        }
+        let old = if moments.len() > MOMENTS_MAX { moments.pop_front() } else { None };
+        let old = old.filter(|old| !moments.contains(old))?;
+        let known = self.snapshots.get(&old).filter(|known| known.begun == 0)?;
+        self.used_snapshots.remove(&known.used);
+        self.snapshots.remove(&old).map(|known| known.snapshot)
     }
 
     fn rest(&mut self, key: Key, mut rest: Rest) {
