@@ -27,7 +27,7 @@ const LOOK: &str = "n, int(open('n').read()), log[-1], len(log) == n, table[n * 
 
 /// How many times the service is killed: some, or what the environment says.
 fn rounds() -> u64 {
-    std::env::var("SANDGLASS_SESSION_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25)
+    std::env::var("SANDGLASS_SESSION_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
 }
 
 /// What a session's count is: as it was answered, and what it may be instead, if the last request was not answered.

@@ -216,7 +216,7 @@ fn lose_power_and_go_on(durability: Durability, seed: u64, break_at: u64, keeps_
 #[test]
 fn power_loss_never_tears_memory_from_its_files() {
     let number = std::env::var("SANDGLASS_SESSION_LOSSES").ok().and_then(|text| text.parse().ok());
-    let cases = number.unwrap_or(48);
+    let cases = number.unwrap_or(12);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let looked_at = std::cell::Cell::new(0);
     let outcome = proptest::test_runner::TestRunner::new(config).run(
