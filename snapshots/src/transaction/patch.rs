@@ -200,7 +200,12 @@ impl Transaction {
             if found.record.is_linked() {
                 let known = match (groups.get(&old), plan.homes.get(&old)) {
                     (Some(known), _) => Some(*known),
-                    (None, Some((place, name))) => Some(self.lookup(places[*place], name)?),
+                    (None, Some((place, name))) => match self.lookup(places[*place], name) {
+                        Ok(home) => Some(home),
+                        // The name went with what is taken back, and the file with it: it comes as a new one.
+                        Err(FsError::NotFound) => None,
+                        Err(error) => return Err(error),
+                    },
                     (None, None) if plan.shared.contains(&old) && self.is_in_table(old)? => {
                         Some(self.bring_in(Inode::ROOT, b"", found.record.clone())?)
                     }
