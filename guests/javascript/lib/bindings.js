@@ -94,7 +94,8 @@ const util = {
   getOwnNonIndexProperties: (value, filter) =>
     Reflect.ownKeys(value).filter((key) => {
       if (typeof key === "string" && /^(0|[1-9]\d*)$/.test(key) && Number(key) < 2 ** 32 - 1) return false;
-      return filter !== 2 || Object.prototype.propertyIsEnumerable.call(value, key);
+      if (typeof key === "symbol" && (filter & 16) !== 0) return false;
+      return (filter & 2) === 0 || Object.prototype.propertyIsEnumerable.call(value, key);
     }),
   getConstructorName: (value) => {
     for (let object = value; object !== null; object = Object.getPrototypeOf(object)) {
