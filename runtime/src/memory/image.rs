@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
 use sandglass_snapshots::Page;
 
 use super::PAGE_BYTES;
@@ -68,7 +70,7 @@ impl Image {
         }
         file.write_all_at(&run, start)?;
         written += run.len();
-        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+        seal(&file)?;
         let view = View::of(&file, bytes)?;
         Ok(Self { file, view, used_pages: written / PAGE_BYTES, minimum_bytes, counted: Some(Counted::new(written)) })
     }
@@ -96,6 +98,20 @@ impl Image {
     pub(crate) const fn minimum_bytes(&self) -> usize {
         self.minimum_bytes
     }
+}
+
+/// Makes sure that nobody can change a file any more. The kernel refuses that while it holds one of the pages itself, which it does
+/// for moments: then it is asked again.
+fn seal(file: &File) -> io::Result<()> {
+    const TRIES: usize = 200;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    for _ in 0..TRIES {
+        match fcntl_add_seals(file, seals) {
+            Err(Errno::BUSY) => std::thread::sleep(Duration::from_millis(1)),
+            done => return Ok(done?),
+        }
+    }
+    Ok(fcntl_add_seals(file, seals)?)
 }
 
 #[cfg(test)]
