@@ -10,9 +10,6 @@ the built-in Python. Memory is what the kernel says of the service's process (PS
 """
 
 import argparse
-import copy
-import http.client
-import os
 import random
 import shutil
 import subprocess
@@ -20,34 +17,15 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 
-from compare import Server, milliseconds
+from compare import milliseconds
+from sessions import Sessions
 
 START = "import json, re, random; data = {n: str(n) for n in range(2_000)}"
 
 
-class Sessions(Server):
-    """A service whose sandboxes have sessions."""
-
-    def turn(self, sandbox, code):
-        body = {"tool": "python", "session": "s", "arguments": {"code": code}}
-        call = self("POST", f"/v1/sandboxes/{sandbox}/calls", body)
-        if call["status"] != "ok":
-            raise SystemExit(f"the call ended as {call['status']}: {call['stderr']} {call.get('message')}")
-        return call["result"]
-
-    def beside(self):
-        """Another connection, for another thread."""
-        other = copy.copy(self)
-        other.connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        return other
-
-    def pss_mib(self):
-        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+class Resting(Sessions):
+    """A service of whose sessions some rest in memory."""
 
     def awake(self):
         text = self("GET", "/metrics").decode()
@@ -62,7 +40,7 @@ def row(*cells):
 def many(server, count):
     server("POST", "/v1/sandboxes", {"name": "warm"})
     server.turn("warm", START)
-    before = server.pss_mib()
+    before = server.memory_mib()[1]
     begin = time.perf_counter()
     made = []
     while len(made) < count:
@@ -73,13 +51,13 @@ def many(server, count):
     for number, sandbox in enumerate(made):
         server.turn(sandbox["id"], f"data[{number}] = mine = {number}")
     called = time.perf_counter() - begin
-    after, awake = server.pss_mib(), server.awake()
+    after, awake = server.memory_mib()[1], server.awake()
     chosen = random.Random(1).sample(range(count), min(200, count))
     wrong = []
 
     def ask(index):
         number = chosen[index]
-        if server.turn(made[number]["id"], "mine, data[mine]") != f"({number}, {number})":
+        if server.turn(made[number]["id"], "mine, data[mine]")["result"] != f"({number}, {number})":
             wrong.append(number)
 
     middle, high, _ = milliseconds(ask, len(chosen))
@@ -149,7 +127,7 @@ def main():
     options = parser.parse_args()
     part = 10 if options.quick else 1
     directory = tempfile.mkdtemp()
-    server = Sessions(directory)
+    server = Resting(directory)
     try:
         many(server, options.sandboxes // part)
         rates(server, 10 / part)

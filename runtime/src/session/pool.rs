@@ -32,13 +32,11 @@ pub(crate) struct Pool {
     budget_bytes: usize,
 }
 
-/// What the pool did, for whoever watches the service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is at hand, for whoever watches the service.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct PoolStats {
     /// Instances at rest.
     pub(crate) resting: usize,
-    /// Snapshots at hand.
-    pub(crate) snapshots: usize,
     /// Memory that all of it takes, in bytes.
     pub(crate) bytes: usize,
 }
@@ -177,11 +175,7 @@ impl Pool {
     /// Returns what is at hand.
     pub(crate) fn stats(&self) -> PoolStats {
         let inner = self.lock();
-        PoolStats {
-            resting: inner.resting.len(),
-            snapshots: inner.snapshots.len(),
-            bytes: inner.resting_bytes + gauge::bytes(),
-        }
+        PoolStats { resting: inner.resting.len(), bytes: inner.resting_bytes + gauge::bytes() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
