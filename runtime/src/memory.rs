@@ -16,6 +16,7 @@ mod instance;
 mod mapping;
 pub(crate) mod module;
 mod snapshot;
+mod spares;
 mod written;
 
 pub(crate) use self::dirty::Tracking;

@@ -12,6 +12,7 @@ use sandglass_snapshots::Page;
 use super::PAGE_BYTES;
 use super::gauge::Counted;
 use super::mapping::View;
+use super::spares::Spares;
 
 static ZEROS: Page = [0; PAGE_BYTES];
 
@@ -26,6 +27,7 @@ pub(crate) struct Image {
     minimum_bytes: usize,
     /// How much memory of the host it takes; what a guest's programs begin with belongs to no session and is not counted.
     counted: Option<Counted>,
+    spares: Spares,
 }
 
 impl Image {
@@ -72,7 +74,8 @@ impl Image {
         written += run.len();
         seal(&file)?;
         let view = View::of(&file, bytes)?;
-        Ok(Self { file, view, used_pages: written / PAGE_BYTES, minimum_bytes, counted: Some(Counted::new(written)) })
+        let (used_pages, counted) = (written / PAGE_BYTES, Some(Counted::new(written)));
+        Ok(Self { file, view, used_pages, minimum_bytes, counted, spares: Spares::default() })
     }
 
     pub(crate) const fn file(&self) -> &File {
@@ -97,6 +100,11 @@ impl Image {
 
     pub(crate) const fn minimum_bytes(&self) -> usize {
         self.minimum_bytes
+    }
+
+    /// Returns the memories that began with it and are not in use.
+    pub(super) const fn spares(&self) -> &Spares {
+        &self.spares
     }
 }
 

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use wasmtime::{Instance, InstancePre, Memory, Store, Val};
 
+use super::mapping::instantiate_for_good;
 use super::module::GLOBAL;
-use super::{Snapshot, Tracking, instantiate};
+use super::{Snapshot, Tracking};
 use crate::limits::Limit;
 
 /// An instance that is entered again and again, and what is known of its memory.
@@ -35,7 +36,7 @@ impl<T: Send + 'static> Live<T> {
         mut store: Store<T>,
         snapshot: &Snapshot,
     ) -> wasmtime::Result<Self> {
-        let instance = instantiate(instance, &mut store, snapshot.image()).await?;
+        let instance = instantiate_for_good(instance, &mut store, snapshot.image()).await?;
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::Error::msg("no memory"))?;
         grow(&mut store, memory, snapshot.memory_bytes()).await?;
         snapshot.put(memory.data_mut(&mut store));

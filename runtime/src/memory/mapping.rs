@@ -6,22 +6,31 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::pin::pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use rustix::fs::{SealFlags, fcntl_get_seals};
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap};
 use wasmtime::{Instance, InstancePre, LinearMemory, MemoryCreator, MemoryType, Store};
 
-use super::Image;
+use super::{Image, PAGE_BYTES, dirty};
 
 /// Address space before a memory that nothing may touch, in bytes: what a wrong sign extension of an address would reach.
 const GUARD_BEFORE_BYTES: usize = 2 << 30;
 
 thread_local! {
-    /// The image for the memory that this thread is about to make.
-    static OFFERED: RefCell<Option<Arc<Image>>> = const { RefCell::new(None) };
+    /// What the memory that this thread is about to make begins with.
+    static OFFERED: RefCell<Option<Offered>> = const { RefCell::new(None) };
+}
+
+/// An image for a memory.
+#[derive(Clone)]
+struct Offered {
+    image: Arc<Image>,
+    /// Whether the memory is one for others afterwards.
+    comes_back: bool,
 }
 
 /// A sealed file in memory, mapped to be read.
@@ -76,7 +85,7 @@ impl Drop for View {
 #[derive(Debug, Default)]
 pub(crate) struct Memories;
 
-/// Makes an instance whose memory begins as an image.
+/// Makes an instance whose memory begins as an image, for one run: what it leaves is cleaned and used again.
 ///
 /// # Errors
 /// What making the instance says.
@@ -85,21 +94,59 @@ pub(crate) async fn instantiate<T: Send + 'static>(
     store: &mut Store<T>,
     image: &Arc<Image>,
 ) -> wasmtime::Result<Instance> {
+    instantiate_in(instance, store, Offered { image: Arc::clone(image), comes_back: true }).await
+}
+
+/// Makes an instance whose memory begins as an image and goes with it.
+///
+/// # Errors
+/// What making the instance says.
+pub(super) async fn instantiate_for_good<T: Send + 'static>(
+    instance: &InstancePre<T>,
+    store: &mut Store<T>,
+    image: &Arc<Image>,
+) -> wasmtime::Result<Instance> {
+    instantiate_in(instance, store, Offered { image: Arc::clone(image), comes_back: false }).await
+}
+
+async fn instantiate_in<T: Send + 'static>(
+    instance: &InstancePre<T>,
+    store: &mut Store<T>,
+    offered: Offered,
+) -> wasmtime::Result<Instance> {
     let mut making = pin!(instance.instantiate_async(store));
     poll_fn(|context| {
         // The engine asks for the memory on this thread, while this runs.
-        let _offered = Offer::new(image);
+        let _offer = Offer::new(&offered);
         making.as_mut().poll(context)
     })
     .await
+}
+
+/// Has the kernel make pages of a memory its own, in one go for pages that lie together: who writes them then finds them there.
+pub(super) fn prepare(memory: &mut [u8], pages: &[u32]) {
+    /// Pages between two that are made with them: asking again costs as much.
+    const BETWEEN_MAX: u32 = 2;
+    for run in pages.chunk_by(|one, next| next - one <= BETWEEN_MAX) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let range = *first as usize * PAGE_BYTES..(*last as usize + 1) * PAGE_BYTES;
+        if let Some(run) = memory.get_mut(range) {
+            // SAFETY: the range can be written, and is borrowed alone; what it holds stays the same.
+            let prepared = unsafe { madvise(run.as_mut_ptr().cast(), run.len(), Advice::LinuxPopulateWrite) };
+            if prepared.is_err() {
+                // An older kernel does not know how (before 5.14), or has no memory left: then pages come one by one, or not.
+                return;
+            }
+        }
+    }
 }
 
 /// Takes the offer back when the thread goes on to something else.
 struct Offer;
 
 impl Offer {
-    fn new(image: &Arc<Image>) -> Self {
-        OFFERED.set(Some(Arc::clone(image)));
+    fn new(offered: &Offered) -> Self {
+        OFFERED.set(Some(offered.clone()));
         Self
     }
 }
@@ -111,7 +158,8 @@ impl Drop for Offer {
 }
 
 /// One memory: a reservation of addresses, of which the first `bytes` after the guard can be used.
-struct Mapped {
+#[derive(Debug)]
+pub(super) struct Mapped {
     /// The reservation, guards included. It is this value's alone, and goes with it.
     reserved: NonNull<u8>,
     reserved_bytes: usize,
@@ -164,6 +212,42 @@ impl Mapped {
         }
         Ok(())
     }
+
+    /// Says whether it has so much room and so large a guard.
+    pub(super) fn is_like(&self, capacity_bytes: usize, guard_bytes: usize) -> bool {
+        let guarded = [GUARD_BEFORE_BYTES, capacity_bytes, guard_bytes].into_iter().try_fold(0, usize::checked_add);
+        self.capacity_bytes == capacity_bytes && guarded == Some(self.reserved_bytes)
+    }
+
+    /// Makes a memory that began as an image that image again; says that it did not, if more than so many pages were written.
+    ///
+    /// # Errors
+    /// The kernel does not say what was written, or takes nothing back. Then it is of no use any more.
+    pub(super) fn reset(&mut self, image: &Image, pages_max: usize) -> io::Result<bool> {
+        // SAFETY: so many bytes can be read and written, and nobody else has them: the value is borrowed alone.
+        let memory = unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), self.bytes) };
+        let written = dirty::pages(memory)?;
+        if written.iter().map(Range::len).sum::<usize>() > pages_max {
+            return Ok(false);
+        }
+        let (begun, grown) = memory.split_at_mut(image.bytes());
+        let pages = begun.as_chunks_mut::<PAGE_BYTES>().0;
+        for page in written.into_iter().flatten() {
+            if let (Some(to), Ok(page)) = (pages.get_mut(page), u32::try_from(page)) {
+                *to = *image.page(page);
+            }
+        }
+        if !grown.is_empty() {
+            let (start, bytes) = (grown.as_mut_ptr().cast(), grown.len());
+            // SAFETY: the range is this value's and in use by nobody; it is anonymous, so that it reads as zeros when it is used again.
+            unsafe {
+                madvise(start, bytes, Advice::LinuxDontNeed)?;
+                mprotect(start, bytes, MprotectFlags::empty())?;
+            }
+            self.bytes = image.bytes();
+        }
+        Ok(true)
+    }
 }
 
 impl Drop for Mapped {
@@ -195,6 +279,40 @@ unsafe impl LinearMemory for Mapped {
     }
 }
 
+/// A memory that goes back to its image when the engine needs it no more.
+struct Lent {
+    /// There until it is dropped.
+    memory: Option<Mapped>,
+    image: Arc<Image>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.image.spares().give(memory, &self.image);
+        }
+    }
+}
+
+// SAFETY: as for `Mapped`, to which all goes; without one it is a memory of no bytes.
+unsafe impl LinearMemory for Lent {
+    fn byte_size(&self) -> usize {
+        self.memory.as_ref().map_or(0, Mapped::byte_size)
+    }
+
+    fn byte_capacity(&self) -> usize {
+        self.memory.as_ref().map_or(0, Mapped::byte_capacity)
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        self.memory.as_mut().map_or(Ok(()), |memory| memory.grow_to(new_size))
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.memory.as_ref().map_or(std::ptr::null_mut(), Mapped::as_ptr)
+    }
+}
+
 // SAFETY: memories are made as the engine asks: with its capacity reserved and its guard behind, see `Mapped`.
 unsafe impl MemoryCreator for Memories {
     fn new_memory(
@@ -205,11 +323,20 @@ unsafe impl MemoryCreator for Memories {
         reserved_size_in_bytes: Option<usize>,
         guard_size_in_bytes: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
-        let offered = OFFERED.with_borrow_mut(|offered| offered.take_if(|image| image.minimum_bytes() == minimum));
-        let bytes = offered.as_ref().map_or(minimum, |image| image.bytes().max(minimum));
+        let offered = OFFERED.with_borrow_mut(|offered| offered.take_if(|it| it.image.minimum_bytes() == minimum));
+        let image = offered.as_ref().map(|offered| &*offered.image);
+        let bytes = image.map_or(minimum, |image| image.bytes().max(minimum));
         let capacity = reserved_size_in_bytes.or(maximum).unwrap_or(bytes).max(bytes);
-        let mapped = Mapped::new(offered.as_deref(), bytes, capacity, guard_size_in_bytes);
-        mapped.map(|mapped| Box::new(mapped) as Box<dyn LinearMemory>).map_err(|error| error.to_string())
+        let spare = image.and_then(|image| image.spares().take(capacity, guard_size_in_bytes));
+        let made = match spare {
+            Some(mut spare) => spare.extend(bytes).map(|()| spare),
+            None => Mapped::new(image, bytes, capacity, guard_size_in_bytes),
+        };
+        let memory = made.map_err(|error| error.to_string())?;
+        Ok(match offered {
+            Some(Offered { image, comes_back: true }) => Box::new(Lent { memory: Some(memory), image }),
+            _ => Box::new(memory),
+        })
     }
 }
 
@@ -220,7 +347,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::memory::{PAGE_BYTES, Tracking, dirty};
+    use crate::memory::Tracking;
 
     #[test]
     fn memories_of_an_image_share_it_and_keep_what_they_write() {
@@ -246,6 +373,37 @@ mod tests {
         assert!(read[..content.len()] == content);
         let found: Vec<usize> = dirty::pages(written).unwrap().into_iter().flatten().collect();
         assert_eq!(found, places.map(|at| at / PAGE_BYTES));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// Whatever was written to a memory, and however large it became: who is given it next finds the image.
+        #[test]
+        fn a_memory_that_comes_back_is_the_image_again(
+            runs in prop::collection::vec((prop::collection::vec((0usize..400, 1u8..), 0..80), 0usize..3), 1..8),
+        ) {
+            let mut content = vec![0; 128 * PAGE_BYTES];
+            content.chunks_mut(PAGE_BYTES).step_by(3).for_each(|page| page.fill(5));
+            let image = Arc::new(Image::new(&content, 65_536).unwrap());
+            let (capacity, guard) = (1024 * PAGE_BYTES, 65_536);
+            for (writes, growth) in runs {
+                let memory = image.spares().take(capacity, guard);
+                let mut memory = memory.unwrap_or_else(|| Mapped::new(Some(&image), content.len(), capacity, guard).unwrap());
+                prop_assert!(memory.is_like(capacity, guard) && !memory.is_like(capacity, 0));
+                prop_assert_eq!(memory.byte_size(), content.len());
+                memory.grow_to((128 + growth * 16) * PAGE_BYTES).unwrap();
+                // SAFETY: it lives, and nobody else has it.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), memory.byte_size()) };
+                prop_assert!(bytes[..content.len()] == content && bytes[content.len()..].iter().all(|byte| *byte == 0));
+                for (page, value) in writes {
+                    if let Some(byte) = bytes.get_mut(page * PAGE_BYTES + 9) {
+                        *byte = value;
+                    }
+                }
+                drop(Lent { memory: Some(memory), image: Arc::clone(&image) });
+            }
+        }
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use sandglass_snapshots::{
 };
 
 use super::gauge::KeptPage;
+use super::mapping::prepare;
 use super::{Image, PAGE_BYTES};
 
 /// Changes on top of a whole image, after which the next one is whole again: who reads it reads so many nodes.
@@ -38,6 +39,8 @@ pub(crate) struct Snapshot {
     over: OrdMap<u32, Arc<KeptPage>>,
     memory_bytes: usize,
     globals: Vec<u64>,
+    /// The pages that the call which left it changed: the next one will write most of them again.
+    recent: Arc<[u32]>,
     /// Its name in the store, and how it lies there.
     stored: Stored,
 }
@@ -71,7 +74,8 @@ impl Snapshot {
             ..Stored::default()
         };
         let differing = Arc::new(differing);
-        Self { first, image, differing, over: OrdMap::new(), memory_bytes, globals: Vec::new(), stored }
+        let (over, globals, recent) = (OrdMap::new(), Vec::new(), Arc::default());
+        Self { first, image, differing, over, memory_bytes, globals, recent, stored }
     }
 
     /// Reads a snapshot from the store, as one over the image of `beginning`.
@@ -108,7 +112,7 @@ impl Snapshot {
         let (first, image) = (Arc::clone(first), Arc::clone(image));
         // Its next image is whole: it is not known here how it lies.
         let stored = Stored { id: Some(id), changes: CHAIN_MAX, ..Stored::default() };
-        Ok(Self { first, image, differing, over, memory_bytes, globals, stored })
+        Ok(Self { first, image, differing, over, memory_bytes, globals, recent: Arc::default(), stored })
     }
 
     /// Returns what a memory that began as this snapshot has become, of whose pages these were written; and puts it into a batch.
@@ -143,6 +147,7 @@ impl Snapshot {
             return next;
         }
         next.store(&changed, &patches, batch);
+        next.recent = changed.into();
         next
     }
 
@@ -200,6 +205,9 @@ impl Snapshot {
 
     /// Makes a memory that begins with the image, and is as large, this snapshot.
     pub(crate) fn put(&self, memory: &mut [u8]) {
+        let mut pages: Vec<u32> = self.over.keys().chain(&*self.recent).copied().collect();
+        pages.sort_unstable();
+        prepare(memory, &pages);
         put(self.over.iter().map(|(page, kept)| (*page, kept.bytes())), memory);
     }
 
