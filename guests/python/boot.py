@@ -258,7 +258,7 @@ def _fork_exec(
     files = [(to, fd if fd != -1 else open_now[to]) for to, fd in wanted if fd != -1 or to in open_now]
     files += [(fd, fd) for fd in pass_fds if fd > 2 and fd != errpipe_write]
     if env is None:
-        variables = dict(os.environb)
+        variables = _environment()
     else:
         variables = dict(variable.split(b"=", 1) for variable in env)
     try:
@@ -304,13 +304,22 @@ def _install():
     sys.executable = sys._base_executable = "/usr/bin/python3"
 
 
+def _environment():
+    """The environment, in bytes: `os.environ` decodes each of its variables, and `os.environb` is not always of the same ones."""
+    return dict(os.environ._data)
+
+
 def _set_environment(wanted):
     """Makes `os.environ` this, and changes no more of it than differs."""
-    for name in [name for name in os.environ if name not in wanted]:
-        del os.environ[name]
+    there = _environment()
+    if there == wanted:
+        return
+    for name in there:
+        if name not in wanted:
+            del os.environ[os.fsdecode(name)]
     for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+        if there.get(name) != value:
+            os.environ[os.fsdecode(name)] = os.fsdecode(value)
 
 
 def _open_stdin():
@@ -352,12 +361,12 @@ class _Session:
         sys.argv = [""]
         if self.turns > 1:
             _open_stdin()
-        given = dict(os.environ)
+        given = _environment()
         if self.environ is not None:
             changed = {name: value for name, value in given.items() if self.given.get(name) != value}
             _set_environment({**self.environ, **changed})
         # The call's own directory goes before the one that the turn before went to.
-        if self.cwd is not None and self.given.get("PWD") == given.get("PWD"):
+        if self.cwd is not None and self.given.get(b"PWD") == given.get(b"PWD"):
             try:
                 os.chdir(self.cwd)
             except OSError:
@@ -380,7 +389,7 @@ class _Session:
             numpy.seed()
 
     def end(self):
-        self.environ = dict(os.environ)
+        self.environ = _environment()
         try:
             self.cwd = os.getcwd()
         except OSError:
@@ -466,6 +475,19 @@ def turn():
 _TURN = "import _sandglass; _sandglass.turn()"
 
 
+def _take_turns_at_once():
+    """The program of every turn is the same, and known: it need not be compiled each time."""
+    driver = sys.modules["_bashkit_boot"]
+    run_source = driver._run_source
+
+    def run(source, filename, module):
+        turn() if source == _TURN else run_source(source, filename, module)
+
+    # Frames of the driver are left out of what a program shows of its errors.
+    run.__code__ = run.__code__.replace(co_filename=run_source.__code__.co_filename)
+    driver._run_source = run
+
+
 def enter(words, variables):
     """What an interpreter runs that takes source and no arguments: the command line and the environment are given here."""
     import linecache
@@ -473,7 +495,7 @@ def enter(words, variables):
     # It keeps the source of everything that was ever run, this among it.
     linecache._interactive_cache.clear()
     words = [os.fsdecode(word) for word in words]
-    _set_environment(dict(os.fsdecode(variable).split("=", 1) for variable in variables))
+    _set_environment(dict(variable.split(b"=", 1) for variable in variables))
     try:
         os.chdir(os.environ["PWD"])
     except (KeyError, OSError):
@@ -636,6 +658,8 @@ _who_and_where()
 _loops_without_sockets()
 if "_reactor" in sys.modules:
     _leave_plainly()
+if "_bashkit_boot" in sys.modules:
+    _take_turns_at_once()
 sys.meta_path.insert(0, _PythonPath)
 # What the archive has in part only is whole in the directory.
 if "/usr/local/lib/python3.14" in sys.path:
