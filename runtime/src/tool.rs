@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::guest::{Invocation, Program};
 
 /// The working directory of calls that name none.
-const WORKING_DIRECTORY: &str = "/workspace";
+pub(crate) const WORKING_DIRECTORY: &str = "/workspace";
 const PATH_BYTES_MAX: usize = 4096;
 const ARGV_MAX: usize = 4096;
 const ENV_MAX: usize = 1024;

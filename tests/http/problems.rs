@@ -1,6 +1,6 @@
 //! Every failure is a problem that says what to do: also those of the framework.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Server, raw};
 
@@ -135,6 +135,23 @@ fn operations_that_do_not_fit() {
     post("/unfit/checkpoints", json!({ "name": "a/b" })).problem(422, "invalid_name");
     post("/unfit/calls", json!({ "tool": "shell", "arguments": { "command": "ls" }, "session": "a/b" }))
         .problem(422, "invalid_session");
+}
+
+#[test]
+fn a_program_starts_where_it_was_asked_to_or_not_at_all() {
+    let server = Server::shared();
+    server.create("starting-place");
+    let print =
+        |cwd: Value| json!({ "tool": "shell", "arguments": { "command": "pwd; rm -rf /workspace", "cwd": cwd } });
+    let calls = "/v1/sandboxes/starting-place/calls";
+    server.put_file("starting-place", "/workspace/file", b"");
+    for cwd in ["/nowhere", "/workspace/file"] {
+        let problem = server.post(calls, &print(json!(cwd))).problem(422, "no_directory");
+        assert!(problem["detail"].as_str().unwrap().contains(cwd), "{problem}");
+    }
+    for (cwd, at) in [(json!("/tmp"), "/tmp\n"), (Value::Null, "/\n")] {
+        assert_eq!(server.post(calls, &print(cwd)).ok(200)["stdout"], at, "the usual place may be gone");
+    }
 }
 
 #[test]

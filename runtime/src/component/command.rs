@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::run::Command;
 use crate::error::Error;
+use crate::tool::WORKING_DIRECTORY;
 
-const WORKING_DIRECTORY: &str = "/workspace";
 const PATH_BYTES_MAX: usize = 4096;
 const ARGV_MAX: usize = 4096;
 const ENV_MAX: usize = 1024;

@@ -58,6 +58,12 @@ pub enum GuestError {
         /// Which one.
         what: &'static str,
     },
+    /// The directory that a program was to start in is not there.
+    #[error("there is no directory {cwd:?} in the sandbox to start in: make it first, or leave `cwd` out")]
+    NoDirectory {
+        /// What was asked for.
+        cwd: String,
+    },
     /// A package could not be fetched.
     #[error(
         "cannot download {package}: {message}; download it elsewhere and give its file with `--from FILE`, or try again"
@@ -133,6 +139,7 @@ impl GuestError {
                 | Self::BuiltIn { .. }
                 | Self::UnknownProgram { .. }
                 | Self::InvalidArgument { .. }
+                | Self::NoDirectory { .. }
         )
     }
 
@@ -147,6 +154,7 @@ impl GuestError {
             Self::BuiltIn { .. } => "guest_built_in",
             Self::UnknownProgram { .. } => "unknown_program",
             Self::InvalidArgument { .. } => "invalid_argument",
+            Self::NoDirectory { .. } => "no_directory",
             Self::Download { .. } => "guest_download_failed",
             Self::WrongBytes { .. } => "guest_wrong_bytes",
             Self::Package { .. } => "guest_bad_package",

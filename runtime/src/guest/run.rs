@@ -18,6 +18,7 @@ use crate::kernel::{self, Errno, Exec, Fault, Kernel, Programs, Surroundings};
 use crate::limits::{Limit, LimitExceeded};
 use crate::linux::{Linux, LinuxGuest, Start, Turn};
 use crate::memory::{Image, Snapshot};
+use crate::tool::WORKING_DIRECTORY;
 use crate::vfs::{Mount, Vfs};
 use crate::wasi::Output;
 
@@ -327,11 +328,12 @@ pub(crate) async fn run(request: Request<'_>) -> Result<Run, GuestError> {
     run_over(vfs, surroundings, &invocation.cwd, program, limits).await
 }
 
-/// Runs one program, and whatever it starts, over a file system; it starts in the directory `cwd` if there is one.
+/// Runs one program, and whatever it starts, over a file system; it starts in the directory `cwd`. Where an earlier call has taken
+/// away the usual one, that is the root.
 ///
 /// # Errors
 ///
-/// When the host's files or engine fail.
+/// When there is no such directory, or the host's files or engine fail.
 pub(crate) async fn run_over(
     mut vfs: Vfs,
     surroundings: Surroundings,
@@ -342,6 +344,9 @@ pub(crate) async fn run_over(
     let root = vfs.root();
     let directory = vfs.resolve_from(root, cwd.as_bytes(), true).ok().and_then(|place| place.node);
     let directory = directory.filter(|node| vfs.attributes(*node).is_ok_and(|found| found.kind == Kind::Directory));
+    if directory.is_none() && cwd != WORKING_DIRECTORY {
+        return Err(GuestError::NoDirectory { cwd: cwd.to_owned() });
+    }
     let kernel = Kernel::new(vfs, surroundings);
     if let Some(directory) = directory {
         drop(kernel.lock().enter(kernel::FIRST, directory));
