@@ -31,6 +31,11 @@ impl Writer {
         Self { bytes: vec![kind] }
     }
 
+    /// Goes on behind what was written before.
+    pub(crate) const fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
         self.bytes.push(value);
         self

@@ -52,7 +52,12 @@ impl Patches {
     pub fn push(&mut self, page: u32, before: &Page, after: &Page) -> bool {
         const LINE_BYTES: usize = 64;
         const WORD_BYTES: usize = 8;
-        let mut spans: Vec<(usize, usize)> = Vec::new();
+        /// Room for the places of most pages.
+        const SPANS_USUAL: usize = 32;
+        if before == after {
+            return false;
+        }
+        let mut spans: Vec<(usize, usize)> = Vec::with_capacity(SPANS_USUAL);
         // Lines at a time, then words: most of a page is as it was.
         let lines = before.as_chunks::<LINE_BYTES>().0.iter().zip(after.as_chunks::<LINE_BYTES>().0);
         for (line, (before, after)) in lines.enumerate().filter(|(_, (before, after))| before != after) {
@@ -66,16 +71,12 @@ impl Patches {
                 }
             }
         }
-        if spans.is_empty() {
-            return false;
-        }
-        let mut out = Writer::with_kind(0);
+        let mut out = Writer::behind(std::mem::take(&mut self.bytes));
         out.u64(u64::from(page)).u64(spans.len() as u64);
         for (start, end) in spans {
             out.u64(start as u64).bytes(&after[start..end]);
         }
-        // The kind byte is the node's, not the patch's.
-        self.bytes.extend_from_slice(&out.into_bytes()[1..]);
+        self.bytes = out.into_bytes();
         true
     }
 

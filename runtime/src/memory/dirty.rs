@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::watch::Watch;
 use super::PAGE_BYTES;
 
-/// Pages that an instance has written, from which watching it may pay: each page of a call costs a fault then, where comparing one that
-/// did not change costs a fraction of it.
-const WATCH_FROM_PAGES: usize = 800;
+/// Pages that an instance has written, from which watching it pays: each page of a call costs a fault then, but the kernel looks at no
+/// page to tell which they were, and those that a call did not write need not be compared.
+const WATCH_FROM_PAGES: usize = 128;
 /// To ask about a watched memory costs something for each of its pages; so many cost what looking at one written page costs.
 const PAGES_PER_WRITTEN: usize = 64;
 
