@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::programs::program;
+use self::programs::Language;
 use crate::compile::Compiler;
 use crate::guest::{GuestSettings, Guests};
 use crate::host::{Components, Host, Settings};
@@ -23,7 +23,8 @@ use crate::sandbox::Sandbox;
 use sandglass_snapshots::{SandboxId, StateId};
 
 /// Sessions of each sandbox.
-const SESSIONS: [&str; 2] = ["one", "two"];
+const SESSIONS: [(&str, Language); 4] =
+    [("one", Language::Python), ("two", Language::Python), ("sh", Language::Shell), ("js", Language::JavaScript)];
 const SANDBOXES_MAX: usize = 4;
 
 /// What happens to one of the sandboxes, or to all.
@@ -31,7 +32,7 @@ const SANDBOXES_MAX: usize = 4;
 enum Step {
     Call { session: usize, program: String },
     DryRun { session: usize, program: String },
-    Fresh { program: String },
+    Fresh { language: Language, program: String },
     Undo { steps: u32 },
     Redo,
     Restore { to: usize },
@@ -43,10 +44,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let session = 0..SESSIONS.len();
+    let program = || (0..SESSIONS.len()).prop_flat_map(|session| (Just(session), SESSIONS[session].1.program()));
     prop_oneof![
-        24 => (session.clone(), program()).prop_map(|(session, program)| Step::Call { session, program }),
-        1 => (session.clone(), program()).prop_map(|(session, program)| Step::DryRun { session, program }),
-        1 => program().prop_map(|program| Step::Fresh { program }),
+        24 => program().prop_map(|(session, program)| Step::Call { session, program }),
+        1 => program().prop_map(|(session, program)| Step::DryRun { session, program }),
+        1 => program().prop_map(|(session, program)| Step::Fresh { language: SESSIONS[session].1, program }),
         2 => (1..3u32).prop_map(|steps| Step::Undo { steps }),
         1 => Just(Step::Redo),
         3 => any::<usize>().prop_map(|to| Step::Restore { to }),
@@ -69,7 +71,7 @@ struct Seen {
 /// What led to a state, of what can be told apart.
 #[derive(Clone, Debug)]
 enum Event {
-    Called { session: Option<&'static str>, code: String, seen: Seen },
+    Called { session: Option<&'static str>, language: Language, code: String, seen: Seen },
     Ended { session: &'static str },
 }
 
@@ -142,10 +144,16 @@ impl World {
         Arc::clone(self.histories.get(&state).expect("every state was made by a step"))
     }
 
-    fn call(sandbox: &Sandbox, session: Option<&str>, code: &str, dry_run: bool) -> (Arc<Call>, Seen) {
+    fn call(
+        sandbox: &Sandbox,
+        session: Option<&str>,
+        language: Language,
+        code: &str,
+        dry_run: bool,
+    ) -> (Arc<Call>, Seen) {
         let request = CallRequest {
-            tool: "python".to_owned(),
-            arguments: json!({ "code": code }),
+            tool: language.tool().to_owned(),
+            arguments: json!({ language.argument(): code }),
             session: session.map(str::to_owned),
             timeout: None,
             stdin: None,
@@ -164,18 +172,25 @@ impl World {
     }
 
     /// A program ran: what it left is what its session and files are now.
-    fn called(&mut self, sandbox: &Sandbox, session: Option<&'static str>, program: &str, dry_run: bool) {
-        let (call, seen) = Self::call(sandbox, session, program, dry_run);
+    fn called(
+        &mut self,
+        sandbox: &Sandbox,
+        session: Option<&'static str>,
+        language: Language,
+        program: &str,
+        dry_run: bool,
+    ) {
+        let (call, seen) = Self::call(sandbox, session, language, program, dry_run);
         let is_kept = match (call.status, session) {
             (CallStatus::Ok, _) => true,
-            // An exception stays; an end of a session is taken back.
-            (CallStatus::Error, _) => session.is_none() || call.exit_code == Some(1),
+            // An exception stays; an end of a session is taken back, and says so.
+            (CallStatus::Error, _) => session.is_none() || call.message.is_none(),
             _ => false,
         };
         assert!(is_kept || dry_run || call.before == call.after, "{seen:?}");
         if is_kept && !dry_run {
             let mut history = (*self.history(call.before)).clone();
-            history.push(Event::Called { session, code: program.to_owned(), seen });
+            history.push(Event::Called { session, language, code: program.to_owned(), seen });
             self.know(call.after, Arc::new(history));
         }
     }
@@ -191,9 +206,15 @@ impl World {
     fn take(&mut self, number: usize, step: &Step) {
         let sandbox = self.sandbox(number);
         match step {
-            Step::Call { session, program } => self.called(&sandbox, Some(SESSIONS[*session]), program, false),
-            Step::DryRun { session, program } => self.called(&sandbox, Some(SESSIONS[*session]), program, true),
-            Step::Fresh { program } => self.called(&sandbox, None, program, false),
+            Step::Call { session, program } => {
+                let (name, language) = SESSIONS[*session];
+                self.called(&sandbox, Some(name), language, program, false);
+            }
+            Step::DryRun { session, program } => {
+                let (name, language) = SESSIONS[*session];
+                self.called(&sandbox, Some(name), language, program, true);
+            }
+            Step::Fresh { language, program } => self.called(&sandbox, None, *language, program, false),
             Step::Undo { steps } => self.moved(&sandbox, sandbox.undo(*steps, "test")),
             Step::Redo => self.moved(&sandbox, sandbox.redo(1, "test")),
             Step::Restore { to } => {
@@ -211,7 +232,7 @@ impl World {
                 }
             }
             Step::End { session } => {
-                let session = SESSIONS[*session];
+                let (session, _) = SESSIONS[*session];
                 let before = sandbox.info().expect("the store is read").state;
                 match sandbox.end_session(session, None, "test") {
                     Ok(moved) => {
@@ -239,17 +260,17 @@ impl World {
             let history = self.history(sandbox.info().expect("the store is read").state);
             for event in &*history {
                 match event {
-                    Event::Called { session, code, seen } => {
-                        let (_, again) = Self::call(&fresh, *session, code, false);
+                    Event::Called { session, language, code, seen } => {
+                        let (_, again) = Self::call(&fresh, *session, *language, code, false);
                         assert_eq!(*seen, again, "{code}\nafter {history:#?}");
                     }
                     Event::Ended { session } => drop(fresh.end_session(session, None, "test").expect("it is there")),
                 }
             }
-            for session in SESSIONS {
-                let (_, seen) = Self::call(&sandbox, Some(session), programs::ALL, false);
-                let (_, again) = Self::call(&fresh, Some(session), programs::ALL, false);
-                assert_eq!(seen.status, "ok", "{seen:?}");
+            for (session, language) in SESSIONS {
+                let (_, seen) = Self::call(&sandbox, Some(session), language, language.all(), false);
+                let (_, again) = Self::call(&fresh, Some(session), language, language.all(), false);
+                assert!(matches!(seen.status, "ok" | "error"), "{seen:?}");
                 assert_eq!(seen, again, "after {history:#?}");
             }
         }
