@@ -67,6 +67,39 @@ void engine_reseed(JSContext *ctx)
         ctx->random_state = 1;
 }
 
+// Returns what the call sites of stack traces have in common.
+JSValue engine_call_site_prototype(JSContext *ctx)
+{
+    return JS_GetClassProto(ctx, JS_CLASS_CALL_SITE);
+}
+
+// Runs an ES module at once, as `require` wants it, and returns its namespace: undefined when it waits for something, null when
+// it is being run already.
+JSValue engine_require_module(JSContext *ctx, const char *url)
+{
+    JSModuleDef *module = js_host_resolve_imported_module(ctx, url, url, JS_UNDEFINED);
+    if (!module)
+        return JS_EXCEPTION;
+    if (js_resolve_module(ctx, module) < 0) {
+        js_free_modules(ctx, JS_FREE_MODULE_NOT_RESOLVED);
+        return JS_EXCEPTION;
+    }
+    if (module->status == JS_MODULE_STATUS_EVALUATING)
+        return JS_NULL;
+    JSValue promise = JS_EvalFunction(ctx, JS_NewModuleValue(ctx, module));
+    if (JS_IsException(promise))
+        return JS_EXCEPTION;
+    JSValue result = JS_UNDEFINED;
+    if (JS_PromiseState(ctx, promise) == JS_PROMISE_REJECTED) {
+        js_promise_set_handled(ctx, promise);
+        result = JS_Throw(ctx, JS_PromiseResult(ctx, promise));
+    } else if (JS_PromiseState(ctx, promise) == JS_PROMISE_FULFILLED) {
+        result = JS_GetModuleNamespace(ctx, module);
+    }
+    JS_FreeValue(ctx, promise);
+    return result;
+}
+
 void engine_redeclare(bool may)
 {
     engine_redeclares = may;

@@ -48,6 +48,8 @@ JSValue buffer_from(JSContext *ctx, uint8_t *bytes, size_t length);
 JSValue engine_class_name(JSContext *ctx, JSValueConst value);
 JSValue engine_iterator_entries(JSContext *ctx, JSValueConst value);
 JSValue engine_swap_context(JSContext *ctx, JSValueConst value);
+JSValue engine_call_site_prototype(JSContext *ctx);
+JSValue engine_require_module(JSContext *ctx, const char *url);
 void engine_reseed(JSContext *ctx);
 // Lets scripts declare again what others have declared, or not any more.
 void engine_redeclare(bool may);

@@ -150,6 +150,11 @@ static NATIVE(host_swap_context)
     return engine_swap_context(ctx, argv[0]);
 }
 
+static NATIVE(host_call_site_prototype)
+{
+    return engine_call_site_prototype(ctx);
+}
+
 // reseed(): what Math.random gives from now on is nobody else's
 static NATIVE(host_reseed)
 {
@@ -200,6 +205,7 @@ static const JSCFunctionListEntry host_functions[] = {
     JS_CFUNC_DEF("className", 1, host_class_name),
     JS_CFUNC_DEF("iteratorEntries", 1, host_iterator_entries),
     JS_CFUNC_DEF("swapContext", 1, host_swap_context),
+    JS_CFUNC_DEF("callSitePrototype", 0, host_call_site_prototype),
     JS_CFUNC_DEF("reseed", 0, host_reseed),
     JS_CFUNC_DEF("detach", 1, host_detach),
     JS_CFUNC_DEF("collect", 0, host_collect),

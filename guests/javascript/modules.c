@@ -146,6 +146,15 @@ static NATIVE(modules_import)
     return promise;
 }
 
+// requireModule(url): the namespace of an ES module that has run, undefined when it waits, null when it is being run already
+static NATIVE(modules_require)
+{
+    const char *url = JS_ToCString(ctx, argv[0]);
+    JSValue names = url ? engine_require_module(ctx, url) : JS_EXCEPTION;
+    JS_FreeCString(ctx, url);
+    return names;
+}
+
 // How a script is evaluated.
 enum { COMPILE_ONLY = 1, WITH_AWAIT = 2, REDECLARES = 4 };
 
@@ -184,6 +193,7 @@ const JSCFunctionListEntry modules_functions[] = {
     JS_CFUNC_DEF("setHooks", 1, modules_set_hooks),
     JS_CFUNC_DEF("compileModule", 2, modules_compile),
     JS_CFUNC_DEF("importModule", 2, modules_import),
+    JS_CFUNC_DEF("requireModule", 1, modules_require),
     JS_CFUNC_DEF("evaluate", 4, modules_evaluate),
 };
 const int modules_functions_count = COUNT(modules_functions);

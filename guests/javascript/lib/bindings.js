@@ -228,6 +228,7 @@ const options = Object.assign(Object.create(null), Object.fromEntries([
 ]));
 
 const lazyBindings = {
+  blob: () => require("blob_binding"),
   buffer: () => require("buffer_binding"),
   encoding_binding: () => require("buffer_binding").encoding,
   string_decoder: () => ({ encodings: ["ascii", "utf8", "base64", "utf16le", "latin1", "hex", "buffer", "base64url"] }),
@@ -280,7 +281,6 @@ const known = {
   worker: { isMainThread: true, isInternalThread: false, ownsProcessState: true, threadId: 0 },
   report: { shouldReportOnUncaughtException: () => false },
   process_methods: { setEmitWarningSync: noop, hrtime: noop, hrtimeBigInt: noop, loadEnvFile: noop },
-  blob: { createBlob: noop, storeDataObject: noop, concat: noop, getDataObject: noop },
   timers: { setupTimers: noop, scheduleTimer: noop, toggleTimerRef: noop, toggleImmediateRef: noop, getLibuvNow: () => Number(host.monotonic()) / 1e6, immediateInfo: new Uint32Array(3), timerInfo: new Int32Array(1) },
   inspector: {},
   contextify: { constants: { measureMemory: {} }, startSigintWatchdog: noop, stopSigintWatchdog: noop, watchdogHasPendingSigint: () => false },

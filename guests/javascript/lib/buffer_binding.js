@@ -29,6 +29,7 @@ const exported = {
     target.set(source.subarray(sourceStart, sourceStart + count), targetStart);
     return count;
   },
+  detachArrayBuffer: (buffer) => buffer.transfer(),
   copyArrayBuffer(destination, destinationOffset, source, sourceOffset, count) {
     new Uint8Array(destination, destinationOffset, count).set(new Uint8Array(source, sourceOffset, count));
   },

@@ -21,6 +21,7 @@ function lazy(name, file, key = name) {
   });
 }
 
+require("call_sites");
 define("global", globalThis);
 define("process", require("process"));
 lazy("console", "console_global", null);
@@ -34,6 +35,8 @@ define("queueMicrotask", require("timers").queueMicrotask);
 lazy("Buffer", "buffer");
 lazy("atob", "buffer");
 lazy("btoa", "buffer");
+lazy("Blob", "buffer");
+lazy("File", "buffer");
 lazy("TextEncoder", "encoding");
 lazy("TextDecoder", "encoding");
 lazy("URL", "internal/url");

@@ -131,7 +131,24 @@ class Segmenter extends Format {
   }
 }
 
-const Intl = { NumberFormat, DateTimeFormat, Collator, PluralRules, ListFormat, RelativeTimeFormat, Segmenter, getCanonicalLocales: (list) => [list].flat(), supportedValuesOf: () => [] };
+const legacy = Symbol("IntlLegacyConstructedSymbol");
+
+/** What was there before classes may be called without `new`; on an object that inherits from it, it leaves what it makes there. */
+function callable(made, inherits) {
+  const called = new Proxy(made, {
+    apply(_, self, args) {
+      const format = new called(...args);
+      if (!inherits || !(self instanceof called)) return format;
+      return Object.defineProperty(self, legacy, { value: format });
+    },
+  });
+  Object.defineProperty(made.prototype, "constructor", { value: called });
+  return called;
+}
+
+const Intl = {
+  NumberFormat: callable(NumberFormat, true), DateTimeFormat: callable(DateTimeFormat, true), Collator: callable(Collator, false), PluralRules, ListFormat, RelativeTimeFormat, Segmenter, getCanonicalLocales: (list) => [list].flat(), supportedValuesOf: () => [],
+};
 Object.defineProperty(Intl, Symbol.toStringTag, { value: "Intl" });
 
 module.exports = {

@@ -209,8 +209,13 @@ class Module {
   static _extensions = {
     __proto__: null,
     ".js"(module, file) {
-      if (packageOf(file)?.data.type === "module") return requireEsm(module, file);
-      module._compile(readText(file), file);
+      // What a package says of its files is said of those that are called .js: of others, text tells.
+      const extension = path.extname(file);
+      const kind = extension === ".cjs" ? "commonjs" : extension === ".js" ? packageOf(file)?.data.type : undefined;
+      if (kind === "module") return requireEsm(module, file);
+      const source = readText(file);
+      if (kind === undefined && looksLikeEsm(source, file)) return requireEsm(module, file);
+      module._compile(source, file);
     },
     ".json"(module, file) {
       try {
@@ -283,7 +288,8 @@ class Module {
   }
 
   static createRequire(from) {
-    const file = from instanceof URL || String(from).startsWith("file:") ? require("url").fileURLToPath(from) : String(from);
+    const given = from instanceof URL || String(from).startsWith("file:") ? require("url").fileURLToPath(from) : String(from);
+    const file = given.endsWith("/") ? given + "noop.js" : given;
     const module = new Module(file);
     module.filename = file;
     module.paths = Module._nodeModulePaths(path.dirname(file));
@@ -301,8 +307,7 @@ class Module {
 }
 
 function requireEsm(module, file) {
-  throw coded(Error, "ERR_REQUIRE_ESM",
-    `require() of ES Module ${file} from ${module.parent?.filename ?? "."} not supported.\nInstead change the require of ${path.basename(file)} to a dynamic import() which is available in all CommonJS modules.`);
+  module.exports = require("module_esm").requireFile(file, module.parent?.filename);
 }
 Module._extensions[".mjs"] = requireEsm;
 

@@ -163,6 +163,28 @@ function meta(about, url) {
 
 host.setHooks({ resolve, load, evaluate, meta, rejection: process.rejection });
 
+/** Gives what `require` of an ES module does. */
+function requireFile(file, parent) {
+  const url = urlOf(file);
+  const names = host.requireModule(url);
+  if (names === undefined) {
+    throw coded(Error, "ERR_REQUIRE_ASYNC_MODULE",
+      "require() cannot be used on an ESM graph with top-level await. Use import() instead. To see where the top-level await comes from, " +
+      `use --experimental-print-required-tla.\n  From ${parent ?? "unknown"} \n  Requiring ${file} `);
+  }
+  if (names === null) {
+    throw coded(Error, "ERR_REQUIRE_CYCLE_MODULE",
+      `Cannot require() ES Module ${file} in a cycle.${parent ? ` (from ${parent})` : ""} A cycle involving require(esm) is not allowed to maintain ` +
+      "invariants mandated by the ECMAScript specification. Try making at least part of the dependency in the graph lazily loaded.");
+  }
+  if (Object.hasOwn(names, "module.exports")) return names["module.exports"];
+  if (!Object.hasOwn(names, "default") || Object.hasOwn(names, "__esModule")) return names;
+  // What compilers made of `import` asks a module with `default` whether it has been compiled too: one that says so stands before it.
+  const from = JSON.stringify(url);
+  const facade = `export * from ${from}; export { default } from ${from}; export const __esModule = true;`;
+  return host.requireModule("data:text/javascript," + encodeURIComponent(facade));
+}
+
 /** Waits for a module as the program's own: what it throws ends the program, and what it waits for must come. */
 function whole(promise) {
   const { timers } = { timers: require("timers") };
@@ -198,4 +220,4 @@ function runSource(source, name) {
 }
 const hooks = { resolve, load, evaluate, meta, rejection: process.rejection };
 
-module.exports = { runFile, runSource, urlOf, fileOf, resolve, referrer: undefined };
+module.exports = { runFile, runSource, requireFile, urlOf, fileOf, resolve, referrer: undefined };

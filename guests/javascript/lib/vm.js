@@ -3,6 +3,16 @@
 
 const { unavailable } = require("errors");
 
+/** What every context has: the language's own, and nothing of node's. */
+const LANGUAGE = new Set([
+  "AggregateError", "Array", "ArrayBuffer", "Atomics", "BigInt", "BigInt64Array", "BigUint64Array", "Boolean", "DataView", "Date", "Error",
+  "EvalError", "FinalizationRegistry", "Float32Array", "Float64Array", "Function", "Infinity", "Int16Array", "Int32Array", "Int8Array", "Intl",
+  "Iterator", "JSON", "Map", "Math", "NaN", "Number", "Object", "Promise", "Proxy", "RangeError", "ReferenceError", "Reflect", "RegExp", "Set",
+  "SharedArrayBuffer", "String", "Symbol", "SyntaxError", "TypeError", "URIError", "Uint16Array", "Uint32Array", "Uint8Array",
+  "Uint8ClampedArray", "WeakMap", "WeakRef", "WeakSet", "console", "decodeURI", "decodeURIComponent", "encodeURI", "encodeURIComponent", "escape",
+  "isFinite", "isNaN", "parseFloat", "parseInt", "undefined", "unescape",
+]);
+
 class Script {
   constructor(source, options) {
     this.source = String(source);
@@ -14,13 +24,17 @@ class Script {
   }
   runInContext(context) {
     // Names of the context are looked up first, and names that the program makes up are set there.
+    const { source } = this;
     const own = ["eval", "scopeOfTheContext", "sourceOfTheScript"];
     const scope = new Proxy(context, {
       has: (_, name) => !own.includes(name),
       get: (target, name) => {
         if (name === Symbol.unscopables) return undefined;
         if (name in target) return target[name];
-        if (name in globalThis) return globalThis[name];
+        if (name === "globalThis") return context;
+        if (LANGUAGE.has(name)) return globalThis[name];
+        // `typeof` of a name that is nowhere is no error. That it is what asks can't be seen from here, only read.
+        if (source.includes(`typeof ${String(name)}`) || source.includes(`typeof(${String(name)}`)) return undefined;
         throw new ReferenceError(`${String(name)} is not defined`);
       },
     });
