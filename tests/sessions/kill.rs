@@ -7,23 +7,64 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::result;
 use crate::support::{Server, User};
 
-const SESSIONS: usize = 4;
+/// A session that counts in memory and in a file, and writes enough memory that images are of every kind; its answer is the count. The
+/// look says what memory and files say: the count of each, and whether all of it fits together.
+struct Counting {
+    tool: &'static str,
+    argument: &'static str,
+    turn: &'static str,
+    look: &'static str,
+}
 
-/// Counts in memory and in a file, and writes enough memory that images are of every kind.
-const TURN: &str = "
+const PYTHON: Counting = Counting {
+    tool: "python",
+    argument: "code",
+    turn: "
 n = globals().get('n', 0) + 1
 open('n', 'w').write(str(n))
 log = globals().get('log', []); log.append(n)
 table = globals().get('table') or bytearray(4 << 20)
 table[n * 4099 % len(table)] = n & 255
 if n % 9 == 0: table[:] = bytes([n & 255]) * len(table)
-n";
+print(n)",
+    look: "print(n, int(open('n').read()), log[-1], 'whole' if len(log) == n and table[n * 4099 % len(table)] == n & 255 else 'torn')",
+};
 
-/// What memory and files say in one call: the count, whether all of it fits together.
-const LOOK: &str = "n, int(open('n').read()), log[-1], len(log) == n, table[n * 4099 % len(table)] == n & 255";
+const SHELL: Counting = Counting {
+    tool: "shell",
+    argument: "command",
+    turn: "
+n=$((n + 1)); echo $n > n; log+=($n)
+((n % 9)) || table=$(printf '%0300000d' $n)
+echo $n",
+    look: "
+((${#log[@]} == n && 10#0${table: -6} == n / 9 * 9)) && fits=whole || fits=torn
+echo $n $(< n) ${log[-1]} $fits",
+};
+
+const JAVASCRIPT: Counting = Counting {
+    tool: "javascript",
+    argument: "code",
+    turn: "
+globalThis.n = (globalThis.n ?? 0) + 1
+require('fs').writeFileSync('n', String(n));
+(globalThis.log ??= []).push(n)
+globalThis.table ??= new Uint8Array(4 << 20)
+table[n * 4099 % table.length] = n & 255
+if (n % 9 === 0) table.fill(n & 255)
+console.log(n)",
+    look: "console.log(n, Number(require('fs').readFileSync('n')), log.at(-1), log.length === n && table[n * 4099 % table.length] === (n & 255) ? 'whole' : 'torn')",
+};
+
+const SESSIONS: [Counting; 4] = [PYTHON, SHELL, JAVASCRIPT, PYTHON];
+
+impl Counting {
+    fn call(&self, code: &str, dry_run: bool) -> Value {
+        json!({ "tool": self.tool, "session": "s", "arguments": { self.argument: code }, "dry_run": dry_run })
+    }
+}
 
 /// How many times the service is killed: some, or what the environment says.
 fn rounds() -> u64 {
@@ -58,11 +99,11 @@ fn load(url: &str, token: &str, number: usize, known: &Mutex<Known>, is_over: &A
         let answer = if goes_back {
             post("undo", &json!({}))
         } else {
-            post("calls", &json!({ "tool": "python", "session": "s", "arguments": { "code": TURN } }))
+            post("calls", &SESSIONS[number].call(SESSIONS[number].turn, false))
         };
         let Some(answer) = answer else { return };
         if !goes_back {
-            assert_eq!(answer["result"].as_str(), Some(&*next.to_string()), "{answer}");
+            assert_eq!(answer["stdout"], format!("{next}\n"), "{answer}");
         }
         answers.fetch_add(1, Ordering::SeqCst);
         *known.lock().unwrap() = Known { count: next, perhaps: None };
@@ -72,11 +113,12 @@ fn load(url: &str, token: &str, number: usize, known: &Mutex<Known>, is_over: &A
 #[test]
 fn a_killed_service_has_lost_no_memory_that_it_answered() {
     let mut server = Server::start();
-    for number in 0..SESSIONS {
+    for (number, counting) in SESSIONS.iter().enumerate() {
         server.create(&format!("counting-{number}"));
-        result(&server, &format!("counting-{number}"), "s", TURN);
+        let path = format!("/v1/sandboxes/counting-{number}/calls");
+        assert_eq!(server.post(&path, &counting.call(counting.turn, false)).ok(200)["stdout"], "1\n");
     }
-    let known = [(); SESSIONS].map(|()| Mutex::new(Known { count: 1, perhaps: None }));
+    let known = [(); SESSIONS.len()].map(|()| Mutex::new(Known { count: 1, perhaps: None }));
     let answers = AtomicU64::new(0);
     let (mut slowest, mut more) = (Duration::ZERO, 0u64);
     let mut random = 0x0dd_c0de_u64;
@@ -105,10 +147,10 @@ fn a_killed_service_has_lost_no_memory_that_it_answered() {
         slowest = slowest.max(begun.elapsed());
         for (number, known) in known.iter().enumerate() {
             let mut known = known.lock().unwrap();
-            let body = json!({ "tool": "python", "session": "s", "arguments": { "code": LOOK }, "dry_run": true });
+            let body = SESSIONS[number].call(SESSIONS[number].look, true);
             let found = server.post(&format!("/v1/sandboxes/counting-{number}/calls"), &body).ok(200);
-            let says = |count: u64| format!("({count}, {count}, {count}, True, True)");
-            let found = found["result"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned();
+            let says = |count: u64| format!("{count} {count} {count} whole\n");
+            let found = found["stdout"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned();
             if found != says(known.count) {
                 let perhaps = known.perhaps.map(says);
                 assert_eq!(Some(&found), perhaps.as_ref(), "round {round}, session {number}: {known:?}");
