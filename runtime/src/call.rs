@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guest::{End, Guest, Invocation, Request, Resumed, RunLimits};
 use crate::host::World;
 use crate::live::LiveCall;
+use crate::processors::Stopped;
 use crate::record::{Call, CallRequest, CallStatus, CallUsage};
 use crate::sandbox::{Sandbox, busy};
 use crate::turn::TurnGuard;
@@ -382,25 +383,17 @@ fn until_ended<T: Send + 'static, E: Into<Error> + Send + 'static>(
         return Ok(stopped(CallStatus::Cancelled, "the call was cancelled before it ran".to_owned()));
     }
     let world = call.sandbox.world();
-    let mut work = world.processors.start(running);
-    let ended = world.threads.handle().block_on(async {
-        let ended = tokio::select! {
-            biased;
-            ended = &mut work => Ok(ended),
-            () = tokio::time::sleep(call.timeout) => Err(CallStatus::Timeout),
-            () = call.live.cancelled() => Err(CallStatus::Cancelled),
-        };
-        work.end().await;
-        ended
-    });
+    // What runs may sleep and wait by the runtime's clock.
+    let _runtime = world.threads.handle().enter();
+    let ended = world.processors.run(running, call.timeout, call.live.cancelled());
     match ended {
         Ok(ran) => ran.map(outcome).map_err(Into::into),
-        Err(CallStatus::Timeout) => {
+        Err(Stopped::Late) => {
             let milliseconds = call.timeout.as_millis();
             let message = format!("the call ran for more than {milliseconds} ms (limits.wall, or its own timeout)");
             Ok(stopped(CallStatus::Timeout, message))
         }
-        Err(status) => Ok(stopped(status, "the call was cancelled".to_owned())),
+        Err(Stopped::Asked) => Ok(stopped(CallStatus::Cancelled, "the call was cancelled".to_owned())),
     }
 }
 

@@ -61,7 +61,10 @@ pub struct LiveCall {
     id: CallId,
     sandbox: SandboxId,
     progress: Mutex<Progress>,
+    /// Output and the end.
     changes: watch::Sender<u64>,
+    /// The end alone: who waits for that is not woken for each line that is printed.
+    ended: watch::Sender<()>,
     cancelled: watch::Sender<bool>,
 }
 
@@ -80,6 +83,7 @@ impl LiveCall {
             sandbox,
             progress: Mutex::new(progress),
             changes: watch::Sender::new(0),
+            ended: watch::Sender::new(()),
             cancelled: watch::Sender::new(false),
         }
     }
@@ -139,12 +143,12 @@ impl LiveCall {
     /// # Errors
     /// The call could not be run or its outcome could not be kept; the state is the one before.
     pub async fn wait(&self) -> Result<Arc<Call>, Arc<Error>> {
-        let mut changes = self.changes.subscribe();
+        let mut ended = self.ended.subscribe();
         loop {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            if changes.changed().await.is_err() {
+            if ended.changed().await.is_err() {
                 return Err(Arc::new(Error::internal("the call was given up")));
             }
         }
@@ -167,7 +171,6 @@ impl LiveCall {
 
     pub(crate) fn start(&self) {
         self.lock().status = LiveStatus::Running;
-        self.notify();
     }
 
     pub(crate) fn end(&self, outcome: Result<Arc<Call>, Arc<Error>>) {
@@ -178,6 +181,7 @@ impl LiveCall {
             progress.outcome = Some(outcome);
         }
         self.notify();
+        self.ended.send_replace(());
     }
 
     /// Returns all that was printed on one stream.

@@ -9,10 +9,11 @@ mod places;
 
 use std::io;
 use std::panic::resume_unwind;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -45,10 +46,65 @@ impl Processors {
         Ok(Self { short: Places::new(count), long: Places::new(count), background })
     }
 
-    /// Lets a future compute as its turn comes. Its polls should be short.
-    pub(crate) fn start<F: Future>(&self, work: F) -> Work<F> {
+    /// Lets a future compute as its turn comes, until it ends, its time is over or `stop` resolves. Its polls should be short. When this
+    /// returns, nothing of it is left.
+    ///
+    /// # Errors
+    /// Why it did not end by itself.
+    pub(crate) fn run<F>(&self, work: F, time: Duration, stop: impl Future<Output = ()>) -> Result<F::Output, Stopped>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let mut work = self.start(work);
+        let mut stop = pin!(stop);
+        let until = Instant::now().checked_add(time);
+        let ended = wait(until, |context| match Pin::new(&mut work).poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
+            Poll::Pending => stop.as_mut().poll(context).map(|()| Err(Stopped::Asked)),
+        });
+        let mut end = pin!(work.end());
+        wait(None, |context| end.as_mut().poll(context));
+        ended.unwrap_or(Err(Stopped::Late))
+    }
+
+    fn start<F: Future>(&self, work: F) -> Work<F> {
         let state = State::Short(self.short.share(work));
         Work { state, long: Arc::clone(&self.long), background: self.background.handle().clone() }
+    }
+}
+
+/// Why something ended that did not by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// Its time was over.
+    Late,
+    /// Somebody wanted it to.
+    Asked,
+}
+
+/// Polls until there is an answer or the time has come; this thread rests between. A timer of the runtime's would have to wake the thread that
+/// keeps those, for each call.
+fn wait<T>(until: Option<Instant>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+    let waker = Waker::from(Arc::new(Rouse(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(answer) = poll(&mut context) {
+            return Some(answer);
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => return None,
+            Some(rest) => thread::park_timeout(rest),
+            None => thread::park(),
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Rouse(Thread);
+
+impl Wake for Rouse {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -60,7 +116,7 @@ fn stand_behind() {
 }
 
 /// A future that computes as its turn comes, here or in the background. Dropping it ends it, soon.
-pub(crate) struct Work<F: Future> {
+struct Work<F: Future> {
     state: State<F>,
     long: Arc<Places>,
     background: Handle,
@@ -74,7 +130,7 @@ enum State<F: Future> {
 
 impl<F: Future> Work<F> {
     /// Ends it, and returns when nothing of it is left.
-    pub(crate) async fn end(mut self) {
+    async fn end(mut self) {
         if let State::Long(task) = std::mem::replace(&mut self.state, State::Ended) {
             task.abort();
             drop(task.await);
@@ -121,7 +177,6 @@ mod tests {
     use std::future::{pending, poll_fn};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 
@@ -192,6 +247,24 @@ mod tests {
         });
         assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         assert_eq!(run(processors.start(async { 7 })), 7);
+    }
+
+    #[test]
+    fn work_ends_by_itself_in_time_or_when_asked() {
+        let processors = Processors::new(1).unwrap();
+        let (minute, moment) = (Duration::from_secs(60), Duration::from_millis(1));
+        assert_eq!(processors.run(async { 7 }, minute, pending()), Ok(7));
+        assert_eq!(processors.run(pending::<()>(), moment, pending()), Err(Stopped::Late));
+        assert_eq!(processors.run(pending::<()>(), Duration::MAX, async {}), Err(Stopped::Asked));
+        let endless = async {
+            loop {
+                compute().await;
+            }
+        };
+        assert_eq!(processors.run(endless, moment, pending()), Err(Stopped::Late));
+        let (ask, asked) = tokio::sync::oneshot::channel::<()>();
+        thread::spawn(move || ask.send(()));
+        assert_eq!(processors.run(pending::<()>(), minute, async { drop(asked.await) }), Err(Stopped::Asked));
     }
 
     #[test]

@@ -128,13 +128,8 @@ fn run(
         })
         .await
     };
-    let mut work = world.processors.start(running);
-    let ended = world.threads.handle().block_on(async {
-        let ended = tokio::time::timeout(WALL, &mut work).await;
-        work.end().await;
-        ended
-    });
-    let ended = match ended {
+    let _runtime = world.threads.handle().enter();
+    let ended = match world.processors.run(running, WALL, std::future::pending()) {
         Ok(ended) => ended?.end,
         Err(_) => return Ok(Err(format!("it takes more than {} s", WALL.as_secs()))),
     };
