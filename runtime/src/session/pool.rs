@@ -316,22 +316,26 @@ impl Inner {
         Some(snapshot)
     }
 
-    /// Takes out of the order what is to be let go next, while there is too much: moments that sessions can go back to at once before
-    /// the sessions themselves.
+    /// Takes out of the order what is to be let go next, while there is too much: what was used longest ago. What a session rests on is
+    /// needed for as long as it rests: it would only be read again, once for each that begins with it.
     fn least_needed(&mut self, budget_bytes: usize) -> Option<Least> {
         let is_too_much = self.resting_bytes + gauge::bytes() > budget_bytes;
-        if self.snapshots.len() > SNAPSHOTS_MAX
-            || gauge::images() > IMAGES_MAX
-            || is_too_much && gauge::bytes() > budget_bytes / 4
-        {
-            let oldest = self.used_snapshots.pop_first();
-            if let Some((_, id)) = oldest {
-                return Some(Least::Snapshot(id));
-            }
+        let are_many = self.snapshots.len() > SNAPSHOTS_MAX || gauge::images() > IMAGES_MAX;
+        if !is_too_much && !are_many && self.resting.len() <= RESTING_MAX {
+            return None;
         }
-        if self.resting.len() > RESTING_MAX || is_too_much {
-            return self.used_sessions.pop_first().map(|(_, key)| Least::Session(key));
+        let session = self.used_sessions.first_key_value().map(|(used, _)| *used);
+        let older = || self.used_snapshots.range(..session.unwrap_or(u64::MAX));
+        let is_free = |id: &NodeId| self.snapshots.get(id).is_none_or(|known| Arc::strong_count(&known.snapshot) == 1);
+        let snapshot = match older().find(|(_, id)| is_free(id)) {
+            // With nobody at rest there are those that calls have just begun with.
+            None if session.is_none() => older().next(),
+            found => found,
+        };
+        let snapshot = snapshot.map(|(used, _)| *used);
+        match snapshot {
+            Some(used) => self.used_snapshots.remove(&used).map(Least::Snapshot),
+            None => self.used_sessions.pop_first().map(|(_, key)| Least::Session(key)),
         }
-        None
     }
 }
