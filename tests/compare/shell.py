@@ -59,18 +59,9 @@ def shell_table(server):
     native = tempfile.mkdtemp()
     subprocess.run(["bash", "-c", SETUP], cwd=native, check=True)
 
-    try:
-        import asyncio
-
-        from bashkit import Bash
-
-        kit = Bash()
-        loop = asyncio.new_event_loop()
-        kit_run = lambda command: kit.execute_sync(command) if hasattr(kit, "execute_sync") else loop.run_until_complete(kit.execute(command))
-    except Exception as error:  # noqa: BLE001 what the peer lacks is said, whatever it is
-        print(f"skipped: bashkit: {error}", file=sys.stderr)
-        kit_run = None
-    just = just_bash()
+    # Peers in process have file systems of their own, in memory: they are given the same files.
+    files = {str(path.relative_to(native)): path.read_text() for part in ("big.txt", "tree") for path in texts(Path(native) / part)}
+    peers = [started(peer, files) for peer in (bashkit, just_bash)]
 
     row("command", "sandglass, REST, durable: ms", "bash of this machine: ms", "bashkit, in process: ms", "just-bash, in process: ms")
     row("---", "---", "---", "---", "---")
@@ -80,43 +71,71 @@ def shell_table(server):
         mine = milliseconds(lambda _: ours(command), count)[0]
         bare = milliseconds(lambda _: subprocess.run(["bash", "-c", command], cwd=native, capture_output=True, check=True), count)[0]
         others = []
-        for peer in (kit_run, just):
-            try:
-                outcome = peer(command) if peer and "tree" not in command and "big" not in command and "repo" not in command else None
-                fine = outcome is not None and getattr(outcome, "exit_code", 1) == 0 and getattr(outcome, "stdout", "").strip()
-                others.append(f"{milliseconds(lambda _: peer(command), count)[0]:.2f}" if fine else "—")
-            except Exception:  # noqa: BLE001
+        for peer in peers:
+            outcome = peer(command) if peer else None
+            if outcome is None or outcome.stdout.split() != expected.split():
                 others.append("—")
+            else:
+                others.append(f"{milliseconds(lambda _: peer(command), count)[0]:.2f}")
         row(name, f"{mine:.2f}", f"{bare:.2f}", *others)
     shutil.rmtree(native)
 
 
+def texts(path):
+    return [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+
+
 class Outcome:
-    def __init__(self, exit_code, stdout):
-        self.exit_code, self.stdout = exit_code, stdout
+    def __init__(self, stdout):
+        self.stdout = stdout
 
 
-# Peers in process have file systems of their own, in memory: commands that need the files above are left out for them.
-def just_bash():
-    """Returns a function that runs a command in just-bash, kept alive in one node process; none where it is absent."""
+def started(peer, files):
+    """Returns a function that runs a command in a peer that has these files; none where it is absent."""
+    try:
+        return peer(files)
+    except Exception as error:  # noqa: BLE001 what the peer lacks is said, whatever it is
+        print(f"skipped: {peer.__name__}: {error}", file=sys.stderr)
+        return None
+
+
+def bashkit(files):
+    from bashkit import Bash
+
+    bash = Bash(cwd="/w", max_commands=10**9, max_loop_iterations=10**9, timeout_seconds=60, max_memory=1 << 32)
+    bash.mkdir("/w", recursive=True)
+    for folder in sorted({str(Path(name).parent) for name in files} - {"."}):
+        bash.mkdir(f"/w/{folder}", recursive=True)
+    for name, content in files.items():
+        bash.write_file(f"/w/{name}", content)
+    return lambda command: Outcome(bash.execute_sync(f"cd /w; {command}").stdout)
+
+
+def just_bash(files):
+    """Keeps it alive in one node process."""
     folder = os.environ.get("SANDGLASS_JUST_BASH")
     if not folder:
-        print("skipped: SANDGLASS_JUST_BASH absent", file=sys.stderr)
-        return None
+        raise FileNotFoundError("SANDGLASS_JUST_BASH absent")
     program = """
-const { Bash } = await import("just-bash"); const bash = new Bash({ executionLimits: { maxLoopIterations: 1e9, maxCommandCount: 1e9 } });
+const { Bash } = await import("just-bash");
 const rl = (await import("node:readline")).createInterface({ input: process.stdin });
-for await (const line of rl) { let r; try { r = await bash.exec(JSON.parse(line)); } catch (e) { r = { exitCode: 99, stdout: "", stderr: String(e) } }
-  console.log(JSON.stringify({ exit: r.exitCode, out: r.stdout.slice(-2000) })); }
+let bash;
+for await (const line of rl) {
+  const given = JSON.parse(line);
+  let result = { stdout: "" };
+  if (!bash) bash = new Bash({ files: given, cwd: "/w", executionLimits: { maxLoopIterations: 1e9, maxCommandCount: 1e9 } });
+  else try { result = await bash.exec(given); } catch (error) { result.stdout = String(error); }
+  console.log(JSON.stringify(result.stdout));
+}
 """
     process = subprocess.Popen(["node", "--input-type=module", "-e", program], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def run(command):
-        process.stdin.write(json.dumps(command) + "\n")
+    def run(given):
+        process.stdin.write(json.dumps(given) + "\n")
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
-        return Outcome(answer["exit"], answer["out"])
+        return Outcome(json.loads(process.stdout.readline()))
 
+    run({f"/w/{name}": content for name, content in files.items()})
     return run
 
 
@@ -152,12 +171,12 @@ def start_table(server):
 
 def session_table(server):
     print()
-    row("sessions of Python", "ms", "p95")
+    row("sessions", "ms", "p95")
     row("---", "---", "---")
     server("POST", "/v1/sandboxes", {"name": "live"})
 
-    def turn(code, box="live"):
-        answer = server("POST", f"/v1/sandboxes/{box}/calls", {"tool": "python", "session": "a", "arguments": {"code": code}})
+    def turn(code, box="live", tool="python", argument="code"):
+        answer = server("POST", f"/v1/sandboxes/{box}/calls", {"tool": tool, "session": tool, "arguments": {argument: code}})
         assert answer["status"] == "ok", answer
         return answer
 
@@ -165,6 +184,9 @@ def session_table(server):
         middle, high, _ = milliseconds(work, count)
         row(name, f"{middle:.2f}", f"{high:.2f}")
 
+    for tool, argument, what in (("shell", "command", "the shell"), ("javascript", "code", "JavaScript"), ("python", "code", "Python")):
+        turn("x=0", tool=tool, argument=argument)
+        report(f"a turn of {what}: `x=1`, REST, durable", lambda _: turn("x=1", tool=tool, argument=argument), 200)
     turn("import json, random; data = {}")
     report("`data[i] = i`, REST, durable", lambda i: turn(f"data[{i}] = {i}"), 200)
     report("a list of 1,000 strings more, REST, durable", lambda i: turn(f"data['l{i}'] = [str(x) for x in range(1000)]"), 50)

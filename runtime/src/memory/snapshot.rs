@@ -39,8 +39,10 @@ pub(crate) struct Snapshot {
     over: OrdMap<u32, Arc<KeptPage>>,
     memory_bytes: usize,
     globals: Vec<u64>,
-    /// The pages that the call which left it changed: the next one will write most of them again.
-    recent: Arc<[u32]>,
+    /// The pages that the call which left it changed.
+    changed: Arc<[u32]>,
+    /// Those that the call before it changed as well: the next one will write most of them again.
+    usual: Arc<[u32]>,
     /// Its name in the store, and how it lies there.
     stored: Stored,
 }
@@ -74,8 +76,8 @@ impl Snapshot {
             ..Stored::default()
         };
         let differing = Arc::new(differing);
-        let (over, globals, recent) = (OrdMap::new(), Vec::new(), Arc::default());
-        Self { first, image, differing, over, memory_bytes, globals, recent, stored }
+        let (over, globals, changed) = (OrdMap::new(), Vec::new(), Arc::default());
+        Self { first, image, differing, over, memory_bytes, globals, changed, usual: Arc::default(), stored }
     }
 
     /// Reads a snapshot from the store, as one over the image of `beginning`.
@@ -112,7 +114,8 @@ impl Snapshot {
         let (first, image) = (Arc::clone(first), Arc::clone(image));
         // Its next image is whole: it is not known here how it lies.
         let stored = Stored { id: Some(id), changes: CHAIN_MAX, ..Stored::default() };
-        Ok(Self { first, image, differing, over, memory_bytes, globals, recent: Arc::default(), stored })
+        let (changed, usual) = (Arc::default(), Arc::default());
+        Ok(Self { first, image, differing, over, memory_bytes, globals, changed, usual, stored })
     }
 
     /// Returns what a memory that began as this snapshot has become, of whose pages these were written; and puts it into a batch.
@@ -147,7 +150,8 @@ impl Snapshot {
             return next;
         }
         next.store(&changed, &patches, batch);
-        next.recent = changed.into();
+        next.usual = changed.iter().copied().filter(|page| self.changed.binary_search(page).is_ok()).collect();
+        next.changed = changed.into();
         next
     }
 
@@ -205,7 +209,7 @@ impl Snapshot {
 
     /// Makes a memory that begins with the image, and is as large, this snapshot.
     pub(crate) fn put(&self, memory: &mut [u8]) {
-        let mut pages: Vec<u32> = self.over.keys().chain(&*self.recent).copied().collect();
+        let mut pages: Vec<u32> = self.over.keys().chain(&*self.usual).copied().collect();
         pages.sort_unstable();
         prepare(memory, &pages);
         put(self.over.iter().map(|(page, kept)| (*page, kept.bytes())), memory);
