@@ -7,7 +7,7 @@
 //! So an image's name follows from how it came to be, not from its bytes alone: equal memories may have different names, one name
 //! never means different memories. The layout is told in `docs/formats/tree.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -290,6 +290,21 @@ pub struct Memory {
     pub memory_bytes: u64,
     /// The pages that may differ from the module's first memory.
     pub pages: BTreeMap<u32, Box<Page>>,
+    /// How it lies in the store.
+    pub layout: Layout,
+}
+
+/// How an image lies in the store: a whole one, and changes on top of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The groups of the whole image.
+    pub groups: Groups,
+    /// The pages that the changes are of.
+    pub changed: BTreeSet<u32>,
+    /// How many changes there are.
+    pub changes: u32,
+    /// How long they are together, in bytes.
+    pub change_bytes: usize,
 }
 
 /// Reads an image; `first` gives a page of the module's first memory.
@@ -324,7 +339,10 @@ pub fn read_image(source: &dyn NodeSource, id: &NodeId, first: &dyn Fn(u32, &mut
     for (id, bytes) in changes.iter().rev() {
         let decoded = decode(bytes).map_err(|error| damaged(id, error))?;
         let Decoded::Change { patches, .. } = decoded else { continue };
+        memory.layout.changes = memory.layout.changes.saturating_add(1);
+        memory.layout.change_bytes = memory.layout.change_bytes.saturating_add(patches.len());
         let changed = Patches::each(patches, &mut |page, at, new| {
+            memory.layout.changed.insert(page);
             let bytes = memory.pages.entry(page).or_insert_with(|| {
                 let mut bytes = Box::new([0; PAGE_BYTES]);
                 first(page, &mut bytes);
@@ -347,7 +365,9 @@ fn read_branch(source: &dyn NodeSource, branch: u32, id: &NodeId, memory: &mut M
         let Decoded::Group { mask, content } = decode(&bytes).map_err(|error| damaged(&id, error))? else {
             return Err(damaged(&id, CodecError::Range("the kind of a memory image")));
         };
-        let first = (branch * BRANCH_GROUPS + group) * GROUP_PAGES;
+        let group = branch * BRANCH_GROUPS + group;
+        memory.layout.groups.all.insert(group, id);
+        let first = group * GROUP_PAGES;
         let present = (0..GROUP_PAGES).filter(|place| mask & (1 << place) != 0);
         for (place, page) in present.zip(content.as_chunks::<PAGE_BYTES>().0) {
             memory.pages.insert(first + place, Box::new(*page));
@@ -417,6 +437,13 @@ mod tests {
             for (id, expected) in taken {
                 let read = read_image(&*store, &id, &first).unwrap();
                 prop_assert_eq!(read.memory_bytes, 1 << 26);
+                // Whoever goes on from here stores what changed since, and has the whole image.
+                let Layout { mut groups, changed, .. } = read.layout;
+                let (mut batch, mut anew) = (NodeBatch::new(), Groups::default());
+                let page = |page| expected.get(&page).map(|page| &**page);
+                groups.update(&mut batch, changed, &page);
+                anew.update(&mut batch, expected.keys().copied(), &page);
+                prop_assert_eq!(groups, anew);
                 for (page, bytes) in &expected {
                     let found = read.pages.get(page).cloned().unwrap_or_else(|| first_page(*page));
                     prop_assert!(found == *bytes, "page {}", page);

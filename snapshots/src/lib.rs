@@ -47,7 +47,7 @@ pub use error::{FsError, StoreError};
 pub use export::export_tar;
 pub use history::{Touch, touched};
 pub use id::{CallId, EntryId, IdError, Inode, NodeId, SandboxId, StateId, Timestamp};
-pub use image::{Groups, ImageChange, Memory, PAGE_BYTES, PATCH_BYTES_MAX, Page, Patches, read_image};
+pub use image::{Groups, ImageChange, Layout, Memory, PAGE_BYTES, PATCH_BYTES_MAX, Page, Patches, read_image};
 pub use import::{ImportOptions, ImportProgress, Imported, TarOptions, import_directory, import_tar};
 pub use log::{CallRecord, Draft, Entry, EntryBody, Head, Operation, OperationKind, Usage};
 pub use node::{NodeBatch, NodeKind, NodeSource, node_id};

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use sandglass_snapshots::{
-    Groups, ImageChange, Memory, NodeBatch, NodeId, NodeSource, PATCH_BYTES_MAX, Page, Patches, StoreError, read_image,
+    Groups, ImageChange, Layout, Memory, NodeBatch, NodeId, NodeSource, PATCH_BYTES_MAX, Page, Patches, StoreError,
+    read_image,
 };
 
 use super::gauge::KeptPage;
@@ -91,7 +92,7 @@ impl Snapshot {
         globals: Vec<u64>,
     ) -> Result<Self, StoreError> {
         let (first, image) = (&beginning.first, &beginning.image);
-        let Memory { memory_bytes, pages } = read_image(source, &id, &|page, bytes: &mut Page| {
+        let Memory { memory_bytes, pages, layout } = read_image(source, &id, &|page, bytes: &mut Page| {
             bytes.copy_from_slice(first.page(page));
         })?;
         let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX).max(first.bytes());
@@ -112,8 +113,9 @@ impl Snapshot {
             over.insert(*page, Arc::new(KeptPage::new(first.page(*page))));
         }
         let (first, image) = (Arc::clone(first), Arc::clone(image));
-        // Its next image is whole: it is not known here how it lies.
-        let stored = Stored { id: Some(id), changes: CHAIN_MAX, ..Stored::default() };
+        let Layout { groups, changed, changes, change_bytes } = layout;
+        let (groups, since) = (Arc::new(groups), changed.into_iter().collect());
+        let stored = Stored { id: Some(id), unsaved: None, groups, since, changes, change_bytes };
         let (changed, usual) = (Arc::default(), Arc::default());
         Ok(Self { first, image, differing, over, memory_bytes, globals, changed, usual, stored })
     }
