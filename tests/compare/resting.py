@@ -106,11 +106,12 @@ def peers(count):
     try:
         import pydantic_monty
 
-        source = "data[i] = i\nlen(data)"
-        program = pydantic_monty.Monty(source, inputs=["data", "i"])
-        data = {}
-        middle, high, _ = milliseconds(lambda i: program.run(inputs={"data": data, "i": i}), count)
-        row("pydantic-monty: `data[i] = i`, in process", f"{middle:.3f}", "nothing: the caller carries the data; a subset of Python")
+        with pydantic_monty.Monty() as monty, monty.checkout() as session:
+            session.feed_run("data = {n: str(n) for n in range(2000)}")
+            middle, _, _ = milliseconds(lambda i: session.feed_run(f"data[{i}] = {i}\nlen(data)"), count)
+            row("pydantic-monty: `data[i] = i`, a process of its own", f"{middle:.3f}", "nothing; a subset of Python")
+            middle, _, _ = milliseconds(lambda i: (session.feed_run(f"data[{i}] = {i}\nlen(data)"), session.dump()), count)
+            row("pydantic-monty: the same, and its dump", f"{middle:.3f}", "the interpreter's state, as bytes of the caller's")
     except Exception as error:  # noqa: BLE001
         print(f"skipped: pydantic-monty: {error}", file=sys.stderr)
     code = "import pickle\ntry: data = pickle.load(open('s.pkl', 'rb'))\nexcept FileNotFoundError: data = {n: str(n) for n in range(2000)}\ndata[len(data)] = 1\npickle.dump(data, open('s.pkl', 'wb'))"

@@ -27,16 +27,16 @@ WORK = [
     ("`echo hi`", "echo hi", 40),
     ("`seq 1000 | wc -l`", "seq 1000 | wc -l", 30),
     ("five stages over 10 MB: `cat | tr | grep -v | sort | uniq -c`", PIPELINE, 3),
-    ("`grep -rn` over 10,000 files", GREP, 5),
+    ("`grep -rn` over 9,900 files", GREP, 5),
     ("a loop of 10,000 turns: `for ((i=0;i<10000;i++)); do x=$((x+i)); done`", "for ((i=0;i<10000;i++)); do x=$((x+i)); done; echo $x", 10),
-    ("50 commands in subshells: `for i in $(seq 50); do (ls >/dev/null); done`", "for i in $(seq 50); do (ls >/dev/null); done", 5),
+    ("50 commands in subshells: `for i in $(seq 50); do (ls >/dev/null; echo $i); done`", "for i in $(seq 50); do (ls >/dev/null; echo $i); done", 5),
     ("`python3 -c 'print(1)'`", "python3 -c 'print(1)'", 10),
     ("`node -e 'console.log(1)'`", "node -e 'console.log(1)'", 10),
     ("`git status` in a repository of 1,000 files", "cd repo && git status --short | wc -l", 5),
 ]
 SETUP = """
 seq 1 300000 | awk '{printf "line %d of text %d qq\\n", $1 % 5000, $1 * 7919 % 100003}' | head -c 10000000 > big.txt
-for d in $(seq 100); do mkdir -p tree/$d; for f in $(seq 100); do echo "some text $d $f" > tree/$d/$f.txt; done; done
+for d in $(seq 99); do mkdir -p tree/$d; for f in $(seq 100); do echo "some text $d $f" > tree/$d/$f.txt; done; done
 echo needle > tree/50/50.txt
 mkdir repo && cd repo && git init -q && git config user.email a@b && git config user.name a
 for f in $(seq 1000); do echo "file $f" > $f.txt; done; git add -A && git commit -qm first

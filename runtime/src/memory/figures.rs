@@ -10,7 +10,8 @@ use futures_util::FutureExt as _;
 use sandglass_snapshots::NodeBatch;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Memory, Module, Store};
 
-use super::{Image, PAGE_BYTES, Snapshot, Tracking, instantiate, module};
+use super::mapping::instantiate_for_good;
+use super::{Image, PAGE_BYTES, Snapshot, Tracking, module};
 
 /// A guest that writes so many pages, some pages apart, from one on.
 const GUEST: &str = r#"(module
@@ -56,7 +57,7 @@ impl Ground {
     fn fork(&self, snapshot: &Snapshot) -> Live {
         let mut store = Store::new(&self.engine, ());
         store.set_fuel(u64::MAX).unwrap();
-        let instance = instantiate(&self.ready, &mut store, snapshot.image()).now_or_never().unwrap().unwrap();
+        let instance = instantiate_for_good(&self.ready, &mut store, snapshot.image()).now_or_never().unwrap().unwrap();
         let memory = instance.get_memory(&mut store, "memory").unwrap();
         snapshot.put(memory.data_mut(&mut store));
         Live { store, instance, memory, tracking: Tracking::default() }
