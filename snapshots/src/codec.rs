@@ -31,6 +31,14 @@ impl Writer {
         Self { bytes: vec![kind] }
     }
 
+    /// Begins with room for so many bytes of content and a header.
+    pub(crate) fn with_room(kind: u8, bytes: usize) -> Self {
+        const HEADER_BYTES: usize = 32;
+        let mut all = Vec::with_capacity(bytes.saturating_add(HEADER_BYTES));
+        all.push(kind);
+        Self { bytes: all }
+    }
+
     /// Goes on behind what was written before.
     pub(crate) const fn behind(bytes: Vec<u8>) -> Self {
         Self { bytes }

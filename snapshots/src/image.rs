@@ -151,20 +151,19 @@ impl Groups {
             if last.replace(group) == Some(group) {
                 continue;
             }
-            let mut mask = 0u64;
-            let mut content = Vec::new();
-            for place in 0..GROUP_PAGES {
-                if let Some(bytes) = page(group * GROUP_PAGES + place) {
-                    mask |= 1 << place;
-                    content.extend_from_slice(bytes);
-                }
-            }
-            if mask == 0 {
+            let places = 0..GROUP_PAGES;
+            let pages: Vec<(u32, &Page)> =
+                places.filter_map(|place| Some((place, page(group * GROUP_PAGES + place)?))).collect();
+            if pages.is_empty() {
                 self.all.remove(&group);
                 continue;
             }
-            let mut out = Writer::with_kind(NodeKind::Mem as u8);
-            out.u8(FORMAT).u8(GROUP).u64(mask).raw(&content);
+            let mask = pages.iter().fold(0u64, |mask, (place, _)| mask | 1 << place);
+            let mut out = Writer::with_room(NodeKind::Mem as u8, pages.len() * PAGE_BYTES);
+            out.u8(FORMAT).u8(GROUP).u64(mask);
+            for (_, bytes) in pages {
+                out.raw(bytes);
+            }
             self.all.insert(group, batch.insert(out.into_bytes()));
         }
     }

@@ -157,7 +157,9 @@ impl Pool {
     /// Lets go of the instance of one session.
     pub(super) fn forget_one(self: &Arc<Self>, sandbox: SandboxId, name: &str) {
         let mut inner = self.lock();
-        drop(inner.let_go(&(sandbox, name.to_owned())));
+        let key = (sandbox, name.to_owned());
+        drop(inner.let_go(&key));
+        inner.moments.remove(&key);
         self.tidy(inner);
     }
 
