@@ -36,6 +36,11 @@ def milliseconds(work, count):
     return statistics.median(times), times[min(len(times) - 1, int(len(times) * 0.95))], len(times)
 
 
+def row(*cells):
+    """Prints a row of a Markdown table."""
+    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+
+
 class Server:
     """The real binary, on a port of its own, in a directory of its own."""
 

@@ -20,7 +20,7 @@ import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from compare import ROOT, Server
+from compare import ROOT, Server, row
 
 CALLS = 20
 LOADED = re.compile(r'guest loaded guest="([^"]+)" compile_ms=([0-9.e-]+) load_ms=([0-9.e-]+)')
@@ -31,10 +31,6 @@ WORK = {
     "bzip2": "bzip2 --help", "xz": "xz --version", "zip": "zip -v", "unzip": "unzip -v", "jq": "jq -n 1", "sqlite3": "sqlite3 :memory: 'select 1'",
     "git": "git --version", "python": "python3 -c pass", "javascript": "node -e 0",
 }
-
-
-def row(*cells):
-    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
 def started(directory, guests, names):

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from compare import ROOT
+from compare import ROOT, row
 from sessions import Sessions
 
 TOGETHER = 16
@@ -37,10 +37,6 @@ LOOPS = {
     "arithmetic": "while True: pass",
     "copying 32 MiB": "a, b = bytearray(32 << 20), bytes(32 << 20)\nwhile True: a[:] = b",
 }
-
-
-def row(*cells):
-    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
 def neighbour(server, seconds):

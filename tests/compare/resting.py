@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-from compare import milliseconds
+from compare import milliseconds, row
 from sessions import Sessions
 
 START = "import json, re, random; data = {n: str(n) for n in range(2_000)}"
@@ -31,10 +31,6 @@ class Resting(Sessions):
         text = self("GET", "/metrics").decode()
         line = next(line for line in text.splitlines() if line.startswith("sandglass_sessions_awake "))
         return int(line.split()[1])
-
-
-def row(*cells):
-    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
 def many(server, count):

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from compare import Server, milliseconds
+from compare import Server, milliseconds, row
 
 PIPELINE = "cat big.txt | tr a-z A-Z | grep -v QQ | sort | uniq -c | tail -1"
 GREP = "grep -rn needle tree | wc -l"
@@ -41,10 +41,6 @@ echo needle > tree/50/50.txt
 mkdir repo && cd repo && git init -q && git config user.email a@b && git config user.name a
 for f in $(seq 1000); do echo "file $f" > $f.txt; done; git add -A && git commit -qm first
 """
-
-
-def row(*cells):
-    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
 def shell_table(server):

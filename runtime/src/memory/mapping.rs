@@ -173,10 +173,13 @@ unsafe impl Send for Mapped {}
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
+    /// Returns how many addresses a memory takes with its guards; none if there are not so many.
+    fn reserved_bytes(capacity_bytes: usize, guard_bytes: usize) -> Option<usize> {
+        [GUARD_BEFORE_BYTES, capacity_bytes, guard_bytes].into_iter().try_fold(0, usize::checked_add)
+    }
+
     fn new(image: Option<&Image>, bytes: usize, capacity_bytes: usize, guard_bytes: usize) -> io::Result<Self> {
-        let reserved_bytes =
-            [GUARD_BEFORE_BYTES, capacity_bytes, guard_bytes].into_iter().try_fold(0, usize::checked_add);
-        let reserved_bytes = reserved_bytes.ok_or(io::ErrorKind::OutOfMemory)?;
+        let reserved_bytes = Self::reserved_bytes(capacity_bytes, guard_bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         if bytes > capacity_bytes || image.is_some_and(|image| image.bytes() > bytes) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -215,8 +218,8 @@ impl Mapped {
 
     /// Says whether it has so much room and so large a guard.
     pub(super) fn is_like(&self, capacity_bytes: usize, guard_bytes: usize) -> bool {
-        let guarded = [GUARD_BEFORE_BYTES, capacity_bytes, guard_bytes].into_iter().try_fold(0, usize::checked_add);
-        self.capacity_bytes == capacity_bytes && guarded == Some(self.reserved_bytes)
+        self.capacity_bytes == capacity_bytes
+            && Self::reserved_bytes(capacity_bytes, guard_bytes) == Some(self.reserved_bytes)
     }
 
     /// Makes a memory that began as an image that image again; says that it did not, if more than so many pages were written.

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guest::{End, Invocation, Program, Request, Resumed, RunLimits};
 use crate::record::{NameChange, NameChangeKind, NameSide, NamesDiff};
 use crate::sandbox::Sandbox;
+use crate::tool::WORKING_DIRECTORY;
 use crate::wasi::{Output, Stream};
 
 /// What a look may use: seconds of CPU time and on the clock, memory beside that of calls, and what code of the session prints.
@@ -98,7 +99,7 @@ fn run(
     let invocation = Invocation {
         program: Program::Names { is_plain },
         env: Vec::new(),
-        cwd: "/workspace".to_owned(),
+        cwd: WORKING_DIRECTORY.to_owned(),
         stdin: Bytes::new(),
     };
     let limits = sandbox.limits();

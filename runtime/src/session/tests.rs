@@ -30,8 +30,7 @@ const SANDBOXES_MAX: usize = 4;
 /// What happens to one of the sandboxes, or to all.
 #[derive(Clone, Debug)]
 enum Step {
-    Call { session: usize, program: String },
-    DryRun { session: usize, program: String },
+    Call { session: usize, program: String, dry_run: bool },
     Fresh { language: Language, program: String },
     Undo { steps: u32 },
     Redo,
@@ -46,8 +45,8 @@ fn step() -> impl Strategy<Value = Step> {
     let session = 0..SESSIONS.len();
     let program = || (0..SESSIONS.len()).prop_flat_map(|session| (Just(session), SESSIONS[session].1.program()));
     prop_oneof![
-        24 => program().prop_map(|(session, program)| Step::Call { session, program }),
-        1 => program().prop_map(|(session, program)| Step::DryRun { session, program }),
+        24 => program().prop_map(|(session, program)| Step::Call { session, program, dry_run: false }),
+        1 => program().prop_map(|(session, program)| Step::Call { session, program, dry_run: true }),
         1 => program().prop_map(|(session, program)| Step::Fresh { language: SESSIONS[session].1, program }),
         2 => (1..3u32).prop_map(|steps| Step::Undo { steps }),
         1 => Just(Step::Redo),
@@ -206,13 +205,9 @@ impl World {
     fn take(&mut self, number: usize, step: &Step) {
         let sandbox = self.sandbox(number);
         match step {
-            Step::Call { session, program } => {
+            Step::Call { session, program, dry_run } => {
                 let (name, language) = SESSIONS[*session];
-                self.called(&sandbox, Some(name), language, program, false);
-            }
-            Step::DryRun { session, program } => {
-                let (name, language) = SESSIONS[*session];
-                self.called(&sandbox, Some(name), language, program, true);
+                self.called(&sandbox, Some(name), language, program, *dry_run);
             }
             Step::Fresh { language, program } => self.called(&sandbox, None, *language, program, false),
             Step::Undo { steps } => self.moved(&sandbox, sandbox.undo(*steps, "test")),

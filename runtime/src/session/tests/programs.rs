@@ -48,3 +48,27 @@ impl Language {
         }
     }
 }
+
+/// A name that programs give values to.
+fn variable() -> impl Strategy<Value = String> {
+    (0..5u8).prop_map(|number| format!("v{number}"))
+}
+
+/// Joins statements. One that fails keeps those after it from running, so that each second one that can is tried only.
+fn mostly_tried(
+    lines: &[String],
+    last: &str,
+    can_try: impl Fn(&str) -> bool,
+    tried: impl Fn(&str) -> String,
+) -> String {
+    let mut code = String::new();
+    for (place, line) in lines.iter().enumerate() {
+        if place.is_multiple_of(2) && can_try(line) {
+            code.push_str(&tried(line));
+        } else {
+            code.push_str(line);
+        }
+        code.push('\n');
+    }
+    code + last
+}

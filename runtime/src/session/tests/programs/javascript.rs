@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::{mostly_tried, variable};
+
 pub(super) const ALL: &str = r"
 for (const name of ['v0', 'v1', 'v2', 'v3', 'v4', 'b0', 'b1', 'b2', 'f', 'Point']) {
     const value = globalThis[name];
@@ -15,10 +17,6 @@ for (const file of require('child_process').execSync('find /workspace -type f | 
     console.log(file, content.length, JSON.stringify(content.toString('latin1').slice(-200)));
 }
 ";
-
-fn variable() -> impl Strategy<Value = String> {
-    (0..5u8).prop_map(|number| format!("v{number}"))
-}
 
 fn literal() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -82,16 +80,9 @@ pub(super) fn program() -> impl Strategy<Value = String> {
         1 => Just("require('fs').writeFileSync('lost', 'lost'); globalThis.v0 = 'lost'; for (const all = []; ; ) all.push(new ArrayBuffer(1 << 24))".to_owned()),
     ];
     (prop::collection::vec(statement(), 0..4), end).prop_map(|(lines, last)| {
-        // A statement that fails keeps those after it from running: most are tried only.
-        let mut code = String::new();
-        for (place, line) in lines.into_iter().enumerate() {
-            if line.contains("await") || line.starts_with("const") || place % 2 == 1 {
-                code.push_str(&line);
-            } else {
-                code.push_str(&format!("try {{ {line} }} catch (error) {{ console.log(error.name, error.message); }}"));
-            }
-            code.push('\n');
-        }
-        code + &last
+        let can_try = |line: &str| !line.contains("await") && !line.starts_with("const");
+        let tried =
+            |line: &str| format!("try {{ {line} }} catch (error) {{ console.log(error.name, error.message); }}");
+        mostly_tried(&lines, &last, can_try, tried)
     })
 }

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::{mostly_tried, variable};
+
 /// Shows all that a session has, and all files.
 pub(super) const ALL: &str = "\
 import os, sys
@@ -18,10 +20,6 @@ for _root, _, _files in sorted(os.walk('/workspace')):
         _file = os.path.join(_root, _name)
         print(_file, open(_file, 'rb').read()[-200:], os.stat(_file).st_size)
 ";
-
-fn variable() -> impl Strategy<Value = String> {
-    (0..5u8).prop_map(|number| format!("v{number}"))
-}
 
 fn literal() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -85,18 +83,10 @@ pub(super) fn program() -> impl Strategy<Value = String> {
         1 => Just("open('lost', 'w').write('lost'); v0 = 'lost'; bytearray(1 << 30)".to_owned()),
     ];
     (prop::collection::vec(statement(), 0..4), end).prop_map(|(lines, last)| {
-        // A statement that fails keeps those after it from running: most are tried only.
-        let mut code = String::new();
-        for (place, line) in lines.into_iter().enumerate() {
-            if line.contains("await") || place % 2 == 1 {
-                code.push_str(&line);
-            } else {
-                code.push_str("try:\n");
-                line.lines().for_each(|line| code.push_str(&format!("    {line}\n")));
-                code.push_str("except Exception as error: print(type(error).__name__, error)");
-            }
-            code.push('\n');
-        }
-        code + &last
+        let tried = |line: &str| {
+            let inner: String = line.lines().map(|line| format!("    {line}\n")).collect();
+            format!("try:\n{inner}except Exception as error: print(type(error).__name__, error)")
+        };
+        mostly_tried(&lines, &last, |line| !line.contains("await"), tried)
     })
 }

@@ -2,15 +2,13 @@
 
 use proptest::prelude::*;
 
+use super::variable;
+
 pub(super) const ALL: &str = r#"
 for name in v0 v1 v2 v3 v4 a0 a1 a2 m0 m1 KEY0 KEY1 KEY2; do declare -p "$name" 2>&1; done
 declare -f; alias; shopt nullglob extglob; set -o | grep -E 'pipefail|nounset|noglob'; umask; pwd; trap -p
 find /workspace -type f | sort | while read -r file; do echo "$file"; tail -c 200 "$file"; wc -c < "$file"; done
 "#;
-
-fn variable() -> impl Strategy<Value = String> {
-    (0..5u8).prop_map(|number| format!("v{number}"))
-}
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
